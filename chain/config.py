@@ -14,6 +14,7 @@ from chain.primitives.settings import (
     Section,
     check_address,
     check_own_folder,
+    is_loopback,
     load_toml,
     matching,
     split_address,
@@ -32,6 +33,21 @@ class FilesSection(Section):
     genesis: str = "genesis.json"
     key: str = "node.key"
     next_key: str = "next.key"
+    rpc_certificate: str = ""
+    rpc_key: str = ""
+    """PEM files for [rpc] tls, both or neither; without them it shows a certificate of the node's key."""
+    tokens: str = "rpc-tokens.json"
+    """The tokens of programs, with hashes of their secrets (`assent node token`)."""
+
+    @pydantic.model_validator(mode="after")
+    def _check_pair(self) -> Self:
+        if bool(self.rpc_certificate) != bool(self.rpc_key):
+            lacks = "rpc_key" if self.rpc_certificate else "rpc_certificate"
+            raise ValueError(
+                f"{lacks} = '': a certificate and its key go together; name both, or neither for a "
+                "certificate of the node's own key"
+            )
+        return self
 
 
 def _check_introducer(text: str) -> str:
@@ -69,6 +85,11 @@ class RpcSection(Section):
     listen: Address = "127.0.0.1:8545"
     hosts: list[HostName] = pydantic.Field(default_factory=list, max_length=64)
     """Names that clients reach this port by, beside localhost, that of `listen`, and any address."""
+    tls: bool = False
+    principals: bool = False
+    """Ask who asks: a token, or a session that a member's key opened. Else whoever reaches it may all."""
+    members: Literal["own", "all"] = "own"
+    """Whose keys open sessions: those of the node's organisation, or of every member."""
     max_request_bytes: Annotated[int, within(1_024, 67_108_864, "bytes")] = 8_388_608
     max_answer_bytes: Annotated[int, within(65_536, 67_108_864, "bytes")] = 8_388_608
     request_timeout_ms: Annotated[int, within(100, 600_000, "milliseconds")] = 30_000
@@ -79,6 +100,16 @@ class RpcSection(Section):
     least_bytes_per_second: Annotated[int, within(1, 1_073_741_824, "bytes a second")] = 16_384
     max_connections: Annotated[int, within(CONNECTIONS_MIN, 65_536, "connections")] = 256
     requests_per_second: Annotated[int, within(1, 1_000_000, "requests a second")] = 5_000
+
+    @pydantic.model_validator(mode="after")
+    def _check_closed(self) -> Self:
+        if not is_loopback(split_address(self.listen)[0]) and not (self.tls and self.principals):
+            lacks = " and ".join(name for name in ("tls", "principals") if not getattr(self, name))
+            raise ValueError(
+                f"listen = {self.listen!r}: other hosts reach it, and [rpc] {lacks} is off; set tls = true "
+                "and principals = true (docs/rpc.md), or listen on 127.0.0.1"
+            )
+        return self
 
 
 class MempoolSection(Section):
@@ -188,6 +219,11 @@ class NodeFiles(Section):
     genesis: Path
     key: Path
     next_key: Path
+    rpc_pair: tuple[Path, Path] | None
+    """Certificate and key of the RPC port; None for one of the node's own key."""
+    tokens: Path
+    operator_token: Path
+    """Where a node that asks for principals leaves a secret for this host's operator."""
 
 
 def load_node_config(path: Path) -> tuple[NodeConfig, NodeFiles]:
@@ -207,6 +243,9 @@ def load_node_config(path: Path) -> tuple[NodeConfig, NodeFiles]:
         genesis=base / names.genesis,
         key=base / names.key,
         next_key=base / names.next_key,
+        rpc_pair=(base / names.rpc_certificate, base / names.rpc_key) if names.rpc_key else None,
+        tokens=base / names.tokens,
+        operator_token=path.resolve().with_suffix(".token"),
     )
     _check_folders(path, resolved)
     return config, resolved

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from chain.client.access import Access
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.keyfile import load_key, public_keys_in
 from chain.primitives.settings import (
     ID_WORDS,
     Address,
@@ -88,9 +91,14 @@ class AgentConfig(Section):
     """The configuration in `agent.toml`."""
 
     organisation: Id
-    node: Annotated[str, matching("https?://[^/]+", "http://HOST:PORT, without a path")] = (
+    node: Annotated[str, matching("https?://[^/]+", "http(s)://HOST:PORT, without a path")] = (
         "http://127.0.0.1:8545"
     )
+    """Where its node answers; https:// where that has [rpc] tls."""
+    node_key: Annotated[str, matching("([0-9a-f]{64})?", "64 hex digits of a public key, or nothing")] = ""
+    """What its node shows in TLS, where that is no founder's key, nor of a key file beside `files.key`."""
+    node_ca: str = ""
+    """PEM file with the authorities of a node that shows a certificate from files."""
     files: FilesConfig = FilesConfig()
     peers: PeersConfig = PeersConfig()
     policy: LocalPolicy = LocalPolicy()
@@ -158,6 +166,19 @@ def load_agent_config(path: Path) -> tuple[AgentConfig, AgentFiles]:
     keys, others = {"files.key": resolved.key}, {"files.genesis": resolved.genesis}
     check_own_folder(path, "files.data_dir", resolved.data_dir, keys=keys, files=others)
     return config, resolved
+
+
+def node_access(config: AgentConfig, files: AgentFiles, key: PrivateKey | None = None) -> Access:
+    """Return how an agent reaches its node: known by its key, or by an authority; its own key says who asks.
+
+    `key` is that key where it is open; else it is opened when the node wants to know.
+    """
+    named = frozenset({bytes.fromhex(config.node_key)} if config.node_key else ())
+    return Access(
+        key=lambda: key or load_key(files.key),
+        nodes=named | public_keys_in(files.key.parent),
+        ca=files.base / config.node_ca if config.node_ca else None,
+    )
 
 
 def configured_paths(config: AgentConfig, files: AgentFiles, dataset: str) -> tuple[Path, Path | None] | None:

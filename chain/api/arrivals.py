@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from chain.api.behind import ConnectionState, TurnState
 from chain.api.door import Door
@@ -36,6 +37,8 @@ is kept out by the kernel for so many, by chance, so that not all of a crowd com
 attempts are TCP's own, a second apart. So a client costs a few refusals a second, whatever it does."""
 OWN = frozenset({"127.0.0.1", "::1"})
 """Never kept out: the node's agent and its operator's commands are there."""
+HANDSHAKE_S = 0.000_5
+"""What TLS takes of a processor until a connection stands."""
 Make = Callable[[str, TurnState], asyncio.Protocol]
 """Makes the protocol of a connection from its client, and whether its first request has had its turn."""
 
@@ -54,9 +57,11 @@ class _Arrival:
 class Arrivals:
     """Queue of accepted sockets, each of which becomes a connection when its client has a turn."""
 
-    def __init__(self, door: Door, listener: socket.socket, make: Make) -> None:
-        """`make` is called once a connection is taken up; `listener` is where they come from."""
-        self._door, self._make = door, make
+    def __init__(
+        self, door: Door, listener: socket.socket, make: Make, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """`make` is called once a connection is taken up, and stands; `listener` is where they come from."""
+        self._door, self._make, self._tls = door, make, tls
         self._loop = asyncio.get_running_loop()
         self._shutout, self._defers = Shutout(listener), defers(listener)
         self._refused: Counter[str] = Counter()
@@ -70,7 +75,7 @@ class Arrivals:
     def take(self, sock: socket.socket, address: Any) -> None:
         """Let a connection wait for its turn, unless its client had its part of this second."""
         client, first = network_of(str(address[0])), _first_bytes(sock)
-        is_page = first.startswith(PAGE_STARTS)
+        is_page = self._tls is None and first.startswith(PAGE_STARTS)
         turns = self._door.turns
         many = not is_page and self._waiting.number(client) >= WAITING_MAX and turns.owed(client) > OWED_MAX_S
         if many or not turns.admit(client, silent=self._defers and not first):
@@ -146,7 +151,8 @@ class Arrivals:
         arrival.place = arrival.ask = None
 
     def _begin(self, sock: socket.socket, client: str, turn: TurnState) -> None:
-        task = self._loop.create_task(self._connect(sock, client, turn))
+        work = self._connect if self._tls is None else self._connect_by_tls
+        task = self._loop.create_task(work(sock, client, turn))
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
 
@@ -156,6 +162,34 @@ class Arrivals:
             await self._loop.connect_accepted_socket(lambda: self._make(client, turn), sock)
         except (OSError, asyncio.CancelledError):
             sock.close()  # the client vanished, or the port closes
+
+    async def _connect_by_tls(self, sock: socket.socket, client: str, turn: TurnState) -> None:
+        """Do the handshake in the turn of the connection, whose first request takes one of its own."""
+        if turn is TurnState.LATE:
+            sock.close()
+            return
+        work = cast("asyncio.Task[None]", asyncio.current_task())
+        place = Holding(client, partial(_cancel, work), ConnectionState.HEAD)
+        try:
+            if not self._door.connections.take(place, 1):
+                raise ConnectionAbortedError
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._door.turns.spent(client, HANDSHAKE_S)
+            await self._loop.connect_accepted_socket(
+                lambda: self._make(client, TurnState.ASKED),
+                sock,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._door.header_s,
+            )
+        except (OSError, asyncio.CancelledError):  # no TLS of ours, the client vanished, or others need room
+            self._door.lost("rpc_handshakes")
+            sock.close()
+        finally:
+            self._door.connections.give_back(place)
+
+
+def _cancel(work: asyncio.Task[None]) -> None:
+    work.cancel()
 
 
 def _first_bytes(sock: socket.socket) -> bytes:

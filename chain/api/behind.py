@@ -9,6 +9,7 @@ from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any
 
 from chain.api.head import RequestHead
+from chain.api.principals import Principal
 
 if TYPE_CHECKING:
     from chain.api.gate import Gate
@@ -45,7 +46,7 @@ class Behind:
 
     read: Callable[[bytes], RequestHead]
     """Reads a complete head; raises BadHead."""
-    page: Callable[[RequestHead], bytes | None]
+    page: Callable[[RequestHead, Principal], bytes | None]
     """The answer to what needs no turn; None for everything else."""
     answer: Callable[[bytes, Gate], Coroutine[Any, Any, bytes]]
     """Answers a body."""

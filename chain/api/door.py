@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from chain.api.faultlog import FaultLog
 from chain.api.metrics import Metrics
+from chain.api.principals import Principals
 from chain.api.shares import Shares
 from chain.api.turns import Loop, Turns
 from chain.config import RpcSection
@@ -34,12 +35,20 @@ REPORT_S = 60.0
 class Door:
     """The bounds of one RPC port, made from its settings."""
 
-    def __init__(self, config: RpcSection, metrics: Metrics, loop: Loop, now: Callable[[], float]) -> None:
-        """`now()` is what deadlines are told by, in seconds."""
+    def __init__(
+        self,
+        config: RpcSection,
+        metrics: Metrics,
+        loop: Loop,
+        now: Callable[[], float],
+        principals: Principals,
+    ) -> None:
+        """`now()` is what deadlines are told by, in seconds; `principals` tells who asks."""
         self.config, self.now, self.faults = config, now, FaultLog(now)
+        self.principals = principals
         self.gates: set[Gate] = set()
         """The open connections."""
-        self.turns = Turns(loop, config.requests_per_second)
+        self.turns = Turns(loop, config.requests_per_second, principals.requests_per_second)
         most = config.max_connections
         self.connections = Shares(most, most * 3 // 4, kept=most // 16)
         self.sockets = Shares(most // 4, most // 8)

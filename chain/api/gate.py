@@ -17,6 +17,7 @@ from chain.api.door import Door
 from chain.api.feed import Feed
 from chain.api.head import HEAD_BYTES_MAX, JSON, PAGES, SOCKET, BadHead, RequestHead
 from chain.api.plain import CONTINUE, answer_head, late, refusal
+from chain.api.principals import NOBODY, admit
 from chain.api.reads import Reads
 from chain.api.shares import CALLER, Holding
 from chain.api.turns import Ask, Metered
@@ -39,6 +40,8 @@ class Gate(asyncio.Protocol):
     def __init__(self, door: Door, behind: Behind, client: str, turn: TurnState) -> None:
         """`client` is who is at the other end: a connection that is gone already does not tell."""
         self._door, self._behind, self.client, self._turn = door, behind, client, turn
+        self._address, self.principal = client, NOBODY
+        """Whose the connection is where nobody has said who asks, and who asks now."""
         self._state, self.deadline = ConnectionState.FRESH, NEVER
         self._head = bytearray()
         self._request: RequestHead | None = None
@@ -146,14 +149,19 @@ class Gate(asyncio.Protocol):
         turns = self._door.turns
         try:
             self._request = request = self._behind.read(self._raw_head)
+            self.principal = admit(self._door.principals.of(request.authorization), request)
         except BadHead as fault:
             turns.charge(self.client, HEAD_S)
             self.refuse(fault.status, fault.text)
             return
+        if not self._belongs_to(self.principal.client or self._address):
+            self._door.lost("rpc_connections")
+            self.refuse(503, f"too many connections of {self.principal.name}: wait, or use fewer at once")
+            return
         if request.path in PAGES and not self._looking and turns.allow_page(self.client):
             turns.charge(self.client, HEAD_S)
             self.reads.pay()
-            self._send(cast(bytes, self._behind.page(request)))
+            self._send(cast(bytes, self._behind.page(request, self.principal)))
             return
         self._enter(ConnectionState.ASKING, None)
         self._keep(b"")
@@ -162,6 +170,19 @@ class Gate(asyncio.Protocol):
             self._on_turn(True)
         else:
             self._ask_turn(light=request.path != SOCKET)
+
+    def _belongs_to(self, client: str) -> bool:
+        """Count the connection and what it holds as a client's; False when that one has no room for it."""
+        if client == self.client:
+            return True
+        self.client, self._turn = client, TurnState.ASKED  # what its address had was no turn of its own
+        held = (
+            (self._door.connections, self._place),
+            (self._door.bodies, self._body),
+            (self._door.answers, self._answer),
+        )
+        moved = [shares.move(holding, client) for shares, holding in held]
+        return all(moved)
 
     def _ask_turn(self, *, light: bool) -> None:
         self._ask = self._door.turns.ask(self.client, self._on_turn, light=light)
@@ -194,7 +215,7 @@ class Gate(asyncio.Protocol):
             self._ask_turn(light=light)
 
     def _begin_request(self, request: RequestHead) -> None:
-        if (page := self._behind.page(request)) is not None:
+        if (page := self._behind.page(request, self.principal)) is not None:
             self._send(page)
         elif request.path == SOCKET:
             self._hand_over()
@@ -342,6 +363,9 @@ class Gate(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Close the connection when it is late."""
+        if self._state is ConnectionState.SOCKET and not self._door.principals.holds(self.principal):
+            self.abort()
+            return
         if now < self.deadline:
             return
         self.deadline = NEVER
@@ -368,7 +392,8 @@ class Gate(asyncio.Protocol):
         if linger:
             self._forget()
             self.reads.resume()
-            self._transport.write_eof()
+            if self._transport.can_write_eof():  # not in TLS, whose end is that of both sides
+                self._transport.write_eof()
             self._enter(ConnectionState.LEAVING, LINGER_S)
         else:
             self._close()

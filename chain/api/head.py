@@ -43,6 +43,8 @@ class RequestHead:
     """The client wants the connection closed afterwards."""
     waits: bool
     """The client sends the body when it is told to continue."""
+    authorization: str | None = None
+    """Who it says that it is."""
 
 
 class Heads:
@@ -80,7 +82,12 @@ class Heads:
         if expected not in ("", "100-continue"):
             raise BadHead(417, "nothing but 100-continue can be expected")
         head = RequestHead(
-            message.method, path, int(fields.get("Content-Length", "0")), message.should_close, bool(expected)
+            message.method,
+            path,
+            int(fields.get("Content-Length", "0")),
+            message.should_close,
+            bool(expected),
+            fields.get("Authorization"),
         )
         self._check(head, fields.get("Host", ""), fields.get("Origin"))
         if path == SOCKET:

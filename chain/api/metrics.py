@@ -79,6 +79,9 @@ class Metrics:
         self.rpc_held = Gauge(
             "assent_rpc_held", "Connections, WebSockets and bytes of RPC clients", ["what"], registry=registry
         )
+        self.rpc_principals = Counter(
+            "assent_rpc_principal_calls", "RPC calls answered, by principal", ["principal"], registry=registry
+        )
         self.rpc_requests = Counter(
             "assent_rpc_requests", "RPC calls", ["method", "outcome"], registry=registry
         )

@@ -57,6 +57,14 @@ class ByHash(Section):
     hash: HashText
 
 
+class SessionRequest(Section):
+    """A member's key, and its signature of a challenge of this node."""
+
+    key: HashText
+    challenge: Annotated[str, matching("[0-9a-f]{80}", "80 hex digits, as getChallenge answers")]
+    signature: Annotated[str, matching("[0-9a-f]{128}", "128 hex digits")]
+
+
 class SendOne(Section):
     """One encoded transaction; the answer waits for nothing (async), the pool (sync) or a block (commit)."""
 

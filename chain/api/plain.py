@@ -11,6 +11,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from chain.api.head import JSON, PAGES, RequestHead
+from chain.api.principals import Principal, Scope
 from chain.config import RpcSection
 
 TEXT = "text/plain; charset=utf-8"
@@ -19,12 +20,16 @@ METRICS_KEPT_S = 0.25
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+UNAUTHORIZED = 401
+
+
 def answer_head(status: int, kind: str, length: int, *, last: bool = False) -> bytes:
     """Return the head of an answer; the connection ends with the answer if it is the last."""
     fields = [
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         f"Content-Type: {kind}",
         f"Content-Length: {length}",
+        *(["WWW-Authenticate: Bearer"] if status == UNAUTHORIZED else []),  # RFC 9110, 15.5.2
         *(["Connection: close"] if last else []),
     ]
     return "\r\n".join([*fields, "", ""]).encode()
@@ -55,20 +60,21 @@ class Pages:
         self._ready, self._metrics, self._now = ready, metrics, now
         self._kept, self._kept_until = b"", float("-inf")
 
-    def answer(self, head: RequestHead) -> bytes | None:
+    def answer(self, head: RequestHead, principal: Principal) -> bytes | None:
         """Return the page that a request asks for; None when it asks for no page."""
         if head.path not in PAGES:
             return None
-        status, kind, body = self._page(head.path)
+        status, kind, body = self._page(head.path, told=Scope.OPERATE in principal.scopes)
         start = answer_head(status, kind, len(body), last=head.last)
         return start if head.method == "HEAD" else start + body
 
-    def _page(self, path: str) -> tuple[int, str, bytes]:
+    def _page(self, path: str, *, told: bool) -> tuple[int, str, bytes]:
+        """Return status, kind and text; why the node is not ready is for its operators alone."""
         if path == "/health":
             return 200, JSON, b'{"status": "alive"}'
         if path == "/ready":
             reason = self._ready()
-            body = json.dumps({"ready": not reason, "reason": reason}).encode()
+            body = json.dumps({"ready": not reason, "reason": reason if told else ""}).encode()
             return (503 if reason else 200), JSON, body
         if self._now() >= self._kept_until:
             self._kept, self._kept_until = self._metrics(), self._now() + METRICS_KEPT_S

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from chain.api.lane import Lane
+from chain.api.sessions import MemberSessions
 from chain.api.waits import Waits
 from chain.ledger.block import DecodedTransaction
 from chain.ledger.ledger import Ledger
@@ -88,6 +89,10 @@ class NodePort(Protocol):
     @property
     def lane(self) -> Lane:
         """Runs calls that compute."""
+
+    @property
+    def sessions(self) -> MemberSessions | None:
+        """Sessions of members; None where the port asks nobody who he is."""
 
     async def submit(self, encoded: Sequence[bytes]) -> list[DecodedTransaction | TransactionRefused]:
         """Take transactions into the pool."""

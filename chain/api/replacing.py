@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from chain.api.rpc import Method
@@ -22,7 +23,7 @@ class Replacing(AssentError):
 def while_whole(ledger: Ledger, methods: Mapping[str, Method]) -> Mapping[str, Method]:
     """Return the methods such that those that read the ledger refuse while it is being replaced."""
     return {
-        name: method if name in ABOUT_THE_NODE else Method(method.params, _guarded(ledger, method.answer))
+        name: method if name in ABOUT_THE_NODE else replace(method, answer=_guarded(ledger, method.answer))
         for name, method in methods.items()
     }
 

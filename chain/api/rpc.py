@@ -27,12 +27,15 @@ from chain.api.framing import (
 )
 from chain.api.metrics import Metrics
 from chain.api.port import ViewFailed
+from chain.api.principals import Principal, Scope
 from chain.api.request_timeout import answered_by
 from chain.api.turns import SLICE_S, Busy, Metered
 from chain.config import RpcSection
 from chain.primitives.errors import AssentError, LimitError
 from chain.primitives.settings import Section, allowed
 
+SOCKET_METHODS = ("subscribe", "unsubscribe")
+"""Methods of a WebSocket itself, which READ lets one open."""
 HEAVY_S = 0.001
 """A method whose calls take the loop for longer waits for a turn of heavy work."""
 COST_UP, COST_DOWN = 0.05, 0.5
@@ -44,8 +47,9 @@ FAULTS_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One RPC method: the model of its parameters and the coroutine that answers."""
+    """One RPC method: what it takes, the model of its parameters, and the coroutine that answers."""
 
+    scope: Scope
     params: type[Section]
     answer: Callable[[Any], Awaitable[Any]]
 
@@ -58,6 +62,10 @@ class AnswerTooLarge(AssentError):
 
 class Caller(Protocol):
     """Whose request it is, as far as answering it needs to know."""
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks."""
 
     drop_calls: Callable[[], None] | None
     """Set while calls wait to be begun; called when their memory is needed for others."""
@@ -180,6 +188,7 @@ class Calls:
     async def _answer_call(self, item: _Pending, work: _Work, extra: Extra) -> bytes:
         call = read_call(item.given)
         item.given = None
+        self._authorise(call.name, work.caller.principal)
         try:
             async with answered_by(work.end, self._config.request_timeout_ms):
                 await self._turn(call.name, work)
@@ -192,7 +201,16 @@ class Calls:
             text = "internal error; the node's log has the details"
             raise Refused(INTERNAL_ERROR, text) from None
         self._metrics.rpc_requests.labels(self._known(call.name), "ok").inc()
+        self._metrics.rpc_principals.labels(work.caller.principal.name).inc()
         return part
+
+    def _authorise(self, name: str, principal: Principal) -> None:
+        """Raise Unauthorized or Forbidden; who may nothing does not learn what there is."""
+        method = self._methods.get(name)
+        if method is not None:
+            principal.require(method.scope)
+        elif not principal.scopes or name in SOCKET_METHODS:
+            principal.require(Scope.READ)
 
     def _too_large(self, what: str) -> AnswerTooLarge:
         return AnswerTooLarge(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, cast
@@ -19,6 +20,7 @@ from chain.api.gate import Gate
 from chain.api.head import SOCKET, Heads
 from chain.api.metrics import Metrics
 from chain.api.plain import Pages
+from chain.api.principals import Everybody, Principals
 from chain.api.rpc import Calls, Method
 from chain.api.shares import CALLER
 from chain.api.sockets import Sockets, Subscriptions
@@ -55,8 +57,14 @@ class RpcServer:
         ready: Callable[[], str],
         metrics: Metrics,
         now: Callable[[], float] | None = None,
+        principals: Principals | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`ready()` returns "" when the node can serve, else why not; `now()` is the clock of deadlines."""
+        """`ready()` returns "" when the node can serve, else why not; `now()` is the clock of deadlines.
+
+        Without `principals` whoever reaches the port is its operator; without `tls` it speaks plainly.
+        """
+        self._principals, self._tls = principals or Everybody(), tls
         self._config, self._methods, self._subscriptions = config, methods, subscriptions
         self._ready, self._metrics, self._now = ready, metrics, now
         self._listener: socket.socket | None = None
@@ -67,7 +75,7 @@ class RpcServer:
     async def start(self) -> None:
         """Bind the port; raise CannotListen naming it, PortBusy when it is taken."""
         loop = asyncio.get_running_loop()
-        self.door = door = Door(self._config, self._metrics, loop, self._now or loop.time)
+        self.door = door = Door(self._config, self._metrics, loop, self._now or loop.time, self._principals)
         calls = Calls(self._config, self._methods, door.parsed_max, self._metrics, door.faults)
         self._sockets = Sockets(self._config, door, calls, self._subscriptions)
         self._runner = runner = self._websockets()
@@ -85,7 +93,7 @@ class RpcServer:
             await runner.cleanup()
             raise cannot_listen("rpc.listen", self._config.listen, error) from None
         self.address = join_address(*self._listener.getsockname()[:2])
-        self._arrivals = Arrivals(door, self._listener, partial(Gate, door, self._behind))
+        self._arrivals = Arrivals(door, self._listener, partial(Gate, door, self._behind), self._tls)
         self._acceptor = Acceptor(self._listener, self._arrivals.take, self._exhausted, at_once=ACCEPTS_MAX)
         self._acceptor.open()
         for what, shares in door.shares.items():
@@ -114,6 +122,7 @@ class RpcServer:
     def sweep(self) -> None:
         """Close connections that are late and refuse turns that waited too long; a few times a second."""
         now = self.door.now()
+        self._principals.refresh()
         for gate in list(self.door.gates):
             gate.check(now)
         self._arrivals.sweep()

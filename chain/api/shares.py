@@ -1,7 +1,7 @@
 """Shares of something bounded, as connections or memory: newcomers are served, what only waits gives way.
 
-No input or output and no clock. A *client* is a text: today the network that a connection comes
-from (`chain.primitives.networks`).
+No input or output and no clock. A *client* is a text: a principal, or where nobody has said who asks the
+network that a connection comes from (`chain.primitives.networks`).
 """
 
 from __future__ import annotations
@@ -108,6 +108,13 @@ class Shares:
             held.remove(holding)
             if not held.ranks:
                 del self._clients[holding.client]
+
+    def move(self, holding: Holding, client: str) -> bool:
+        """Let a holding be another client's; return False, and free it, when that one has no room for it."""
+        amount = holding.amount
+        self.give_back(holding)
+        holding.client = client
+        return self.take(holding, amount)
 
     def renew(self, holding: Holding, rank: int | None) -> None:
         """Give a holding a rank, as the youngest of that rank."""

@@ -104,8 +104,11 @@ class Ask:
 class Turns:
     """Grants turns: `per_second` of them at most."""
 
-    def __init__(self, loop: Loop, per_second: int) -> None:
-        self._loop, self._rate = loop, per_second
+    def __init__(
+        self, loop: Loop, per_second: int, bound_of: Callable[[str], int | None] | None = None
+    ) -> None:
+        """`bound_of(client)` is how many turns a second are set for it alone; None when nothing is."""
+        self._loop, self._rate, self._bound_of = loop, per_second, bound_of or (lambda _: None)
         self._all = ShareAccount(LOOP_SHARE, per_second, DEBT_ALL_MAX_S, loop.time())
         self._pages = Bucket(PAGES_ALL_PER_S, loop.time())
         self._accounts: dict[str, ClientAccount] = {}
@@ -231,7 +234,7 @@ class Turns:
         account = self._accounts.get(client)
         if account is None:
             account = ClientAccount(
-                CLIENT_SHARE, self._rate * CLIENT_TURNS, WAIT_MAX_S, now,
+                CLIENT_SHARE, self._bound_of(client) or self._rate * CLIENT_TURNS, WAIT_MAX_S, now,
                 connections=CONNECTIONS_PER_S, silent=SILENT_PER_S, pages=PAGES_PER_S,
             )  # fmt: skip
             self._accounts[client] = account

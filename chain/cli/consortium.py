@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +19,9 @@ from chain.cli.layout import ConsortiumFolder, OrgFolder, open_consortium
 from chain.cli.rejoin import KeyOfAnother, NotYet, needs_rejoin, rejoin
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
-from chain.client.options import open_session, run
+from chain.client.options import open_session, own_access, own_url, run
 from chain.config import load_node_config
-from chain.ledger.genesis import load_genesis
+from chain.ledger.genesis import Genesis, load_genesis
 from chain.node.watch import REJOIN
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.settings import split_address
@@ -37,14 +34,20 @@ SAY_S = 10.0
 """What is waited for longer than this is said."""
 SETTLE_S = 5.0
 """How long one organisation's node is given to find the others before `start` goes on without them."""
-PAGE_BYTES_MAX = 65_536
+PAGE_S = 2.0
 
 folder_argument = click.argument("folder", type=click.Path(path_type=Path))
 
 
 def node_url(org: OrgFolder) -> str:
     """Return the RPC address of an organisation's node."""
-    return f"http://{load_node_config(org.node_config)[0].rpc.listen}"
+    return own_url(load_node_config(org.node_config)[0])
+
+
+def own_client(org: OrgFolder, genesis: Genesis | None = None, *, timeout_s: float = 10.0) -> Client:
+    """Return a client of an organisation's own node, as its operator."""
+    config, files = load_node_config(org.node_config)
+    return Client(own_url(config), genesis, timeout_s=timeout_s, access=own_access(config, files))
 
 
 Begun = dict[tuple[str, str], tuple[OrgFolder, str]]
@@ -276,7 +279,7 @@ def why_not_ready(org: OrgFolder) -> str:
         return ""
 
     async def lost_votes() -> bool:
-        async with Client(node_url(org), load_genesis(load_node_config(org.node_config)[1].genesis)) as node:
+        async with own_client(org, load_genesis(load_node_config(org.node_config)[1].genesis)) as node:
             return bool((await node.request("getNodeInfo"))["lostVotes"])
 
     with contextlib.suppress(AssentError):
@@ -286,17 +289,14 @@ def why_not_ready(org: OrgFolder) -> str:
 
 
 def _page(org: OrgFolder, path: str) -> dict[str, Any]:
+    async def ask() -> dict[str, Any]:
+        async with own_client(org, timeout_s=PAGE_S) as client:
+            return await client.page(path)
+
     try:
-        with urllib.request.urlopen(node_url(org) + path, timeout=2) as answer:
-            found = json.loads(answer.read(PAGE_BYTES_MAX))
-    except urllib.error.HTTPError as refusal:
-        with contextlib.suppress(OSError, ValueError):
-            found = json.loads(refusal.read(PAGE_BYTES_MAX))
-            return found if isinstance(found, dict) else {}
+        return run(ask())
+    except AssentError:
         return {}
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 @click.command()

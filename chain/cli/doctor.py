@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from chain.cli.consortium import check_configurations, folder_argument, node_url, rejoin_command
+from chain.cli.consortium import check_configurations, folder_argument, own_client, rejoin_command
 from chain.cli.doctor_checks import (
     DOUBTFUL,
     FINE,
@@ -33,7 +33,6 @@ from chain.cli.doctor_checks import (
 from chain.cli.layout import ConsortiumFolder, OrgFolder, open_consortium
 from chain.cli.stall_check import VALIDATOR, nodes_of
 from chain.client.answers import NodeUnreachable
-from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_text, reports_errors
 from chain.client.options import run
 from chain.config import NodeConfig, NodeFiles, load_node_config
@@ -126,7 +125,7 @@ async def _about_the_chain(
     ]
     runs = False
     try:
-        async with Client(node_url(org), genesis, timeout_s=ASK_S) as client:
+        async with own_client(org, genesis, timeout_s=ASK_S) as client:
             info = await client.request("getNodeInfo")
             nodes = [node for node in await nodes_of(client) if node["role"] == VALIDATOR]
         runs = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ import uvloop
 from chain.cli import nodedata
 from chain.cli.evidence import evidence
 from chain.cli.skip import skip
+from chain.cli.token import token
 from chain.client.console import reports_errors
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
@@ -25,7 +25,6 @@ from chain.primitives.errors import ConfigError
 from chain.primitives.keyfile import ask_no_more
 from chain.primitives.lastrun import recorded
 from chain.primitives.quietlog import Quiet
-from chain.primitives.settings import split_address
 
 log = logging.getLogger("assent.node")
 
@@ -37,21 +36,6 @@ config_option = click.option(
     show_default=True,
     help="The node's configuration.",
 )
-
-
-def open_to_all(listen: str) -> str:
-    """Return a warning about an RPC address that other hosts reach; empty for loopback."""
-    host = split_address(listen)[0]
-    try:
-        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
-            return ""
-    except ValueError:
-        pass  # a name: of whatever
-    return (
-        f"rpc.listen = {listen}: whoever reaches this port reads the whole ledger, for it asks nobody who "
-        "they are and has no TLS. Let only this host or your own network reach it, or put a proxy before it "
-        "that asks (docs/ports.md)"
-    )
 
 
 def check_hash_seed(seed: str) -> None:
@@ -77,7 +61,7 @@ def node() -> None:
     """Run a node, ask it what it keeps, look after a stopped one's data, skip what no node can execute."""
 
 
-for command in (evidence, skip, *nodedata.COMMANDS):
+for command in (evidence, skip, token, *nodedata.COMMANDS):
     node.add_command(command)
 
 
@@ -98,8 +82,6 @@ def _run(path: Path) -> None:
         from chain.cli.init import create_solo  # loads numpy, which a node does not need
 
         create_solo(config, files)
-    if warning := open_to_all(config.rpc.listen):
-        log.warning("%s", warning)
     if warning := memory_warning(config, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
         log.warning("%s", warning)
     genesis = load_genesis(files.genesis)

@@ -8,16 +8,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import psutil
 
 from chain.cli import processes
 from chain.cli.absence import about_old_log, explain_absence, traces
-from chain.cli.consortium import folder_argument, node_url, rejoin_command
+from chain.cli.consortium import folder_argument, node_url, own_client, rejoin_command
 from chain.cli.layout import LayoutError, OrgFolder, open_consortium
 from chain.cli.rejoin import UNTIL_THEN, KeyOfAnother, seat_locked
+from chain.client.access import Access
 from chain.client.answers import OtherChain
 from chain.client.client import Client
 from chain.client.console import (
@@ -29,12 +30,15 @@ from chain.client.console import (
     reports_errors,
     room_beside,
 )
-from chain.client.options import run
+from chain.client.options import own_access, run
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.node.watch import REJOIN
 from chain.primitives.errors import AssentError, ConfigError, Exit
 from chain.primitives.settings import split_address
+
+if TYPE_CHECKING:
+    from privcompute.config import AgentConfig, AgentFiles
 
 STATUS_S = 3.0
 """How long `status` waits for one node's answer."""
@@ -153,7 +157,7 @@ async def _node_status(org: OrgFolder) -> dict[str, Any]:
     except AssentError as error:
         return shown | {"state": "bad genesis", "stall": str(error)}
     try:
-        async with Client(shown["url"], genesis, timeout_s=STATUS_S) as client:
+        async with own_client(org, genesis, timeout_s=STATUS_S) as client:
             info = await client.request("getNodeInfo")
             info["stall"], info["notes"] = await _advice(client, org, info)
     except AssentError as error:
@@ -218,7 +222,8 @@ async def _agent_status(org: OrgFolder) -> dict[str, Any]:
     why = _agent_silence(org, running, config.peers.listen)
     if why:
         return shown | {"state": "silent", "stall": why}
-    return shown | {"state": "running", "stall": await _without_node(config.node, files.genesis)}
+    access = _as_agent(org, config, files)
+    return shown | {"state": "running", "stall": await _without_node(config.node, files.genesis, access)}
 
 
 def _agent_silence(org: OrgFolder, running: psutil.Process, listen: str) -> str:
@@ -234,10 +239,20 @@ def _agent_silence(org: OrgFolder, running: psutil.Process, listen: str) -> str:
     )
 
 
-async def _without_node(url: str, genesis: Path) -> str | None:
+def _as_agent(org: OrgFolder, config: AgentConfig, files: AgentFiles) -> Access:
+    """Return how the node is asked that an agent follows: as its operator where that is our own."""
+    from privcompute.config import node_access
+
+    with contextlib.suppress(ConfigError):
+        if config.node == node_url(org):
+            return own_access(*load_node_config(org.node_config))
+    return node_access(config, files)
+
+
+async def _without_node(url: str, genesis: Path, access: Access | None = None) -> str | None:
     """Say that the node which an agent follows does not answer on this chain; None for one that does."""
     try:
-        async with Client(url, load_genesis(genesis), timeout_s=STATUS_S) as client:
+        async with Client(url, load_genesis(genesis), timeout_s=STATUS_S, access=access) as client:
             await client.request("getNodeInfo")
     except AssentError as error:
         return (

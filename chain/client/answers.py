@@ -89,7 +89,10 @@ def checked_url(url: str) -> str:
     except ValueError:
         named = False
     if not named or parts.path or parts.query or parts.fragment:
-        raise ConfigError(f"node {url!r}: give http://HOST:PORT, the address of its [rpc] listen")
+        raise ConfigError(
+            f"node {url!r}: give http://HOST:PORT, or https:// where [rpc] tls is on: the address of its "
+            "[rpc] listen"
+        )
     return url.rstrip("/")
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import aiohttp
 
+from chain.client.access import Access
 from chain.client.answers import (
     HTTP_BUSY,
     NodeUnreachable,
@@ -53,13 +54,20 @@ TAKEN_BEFORE = ("duplicate", "already_committed")
 class Client(Connection):
     """One node, asked over HTTP and WebSocket; an async context manager."""
 
-    def __init__(self, url: str, genesis: Genesis | None = None, *, timeout_s: float = 10.0) -> None:
-        """`url` is http://host:port (ConfigError for another).
+    def __init__(
+        self,
+        url: str,
+        genesis: Genesis | None = None,
+        *,
+        timeout_s: float = 10.0,
+        access: Access | None = None,
+    ) -> None:
+        """`url` is http://host:port or https://host:port (ConfigError for another).
 
         With `genesis`, a node of another chain is refused, and state and receipts are accepted only with
         proofs.
         """
-        super().__init__(url, genesis, timeout_s=timeout_s)
+        super().__init__(url, genesis, timeout_s=timeout_s, access=access)
         self.proofs = NodeProofs(self)
         """What the node can prove, as it says it: not checked."""
         self._verifier = None if genesis is None else ProofVerifier(genesis)

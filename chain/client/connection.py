@@ -1,14 +1,20 @@
-"""Connection to one node: JSON-RPC over HTTP and its stream of events over WebSocket, patient and bounded."""
+"""Connection to one node: JSON-RPC over HTTP and its stream of events over WebSocket, patient and bounded.
+
+Over TLS the node's certificate is looked at first, and nothing goes to another one. Who asks is said when the
+node wants to know: by a token, or by a session that a member's key opens.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from typing import Any, Self
 
 import aiohttp
 
+from chain.client.access import Access, UnknownNode, certificate_of, check_private
 from chain.client.answers import (
     HTTP_OK,
     NodeBusy,
@@ -25,19 +31,35 @@ from chain.client.answers import (
 from chain.ledger.block import EventEntry
 from chain.ledger.genesis import Genesis
 from chain.primitives.codec import decode
+from chain.primitives.crypto import ZERO_HASH
+from chain.primitives.sessionproof import session_digest
+from chain.primitives.tls import peer_key
 
 BUSY_PAUSES_S = (0.05, 0.2, 0.8)
 """A busy node is asked again after these."""
 STREAM_BYTES_MAX = 67_108_864
 """Bound of one message of a stream of events."""
 STREAM_HEARTBEAT_S = 20.0
+UNAUTHORIZED = ("unauthorized", "http_401")
+"""Codes of a node that wants to know who asks."""
 
 
 class Connection:
     """One node, asked over HTTP and WebSocket; an async context manager."""
 
-    def __init__(self, url: str, genesis: Genesis | None = None, *, timeout_s: float = 10.0) -> None:
-        """`url` is http://host:port (ConfigError for another); with `genesis` another chain is refused."""
+    def __init__(
+        self,
+        url: str,
+        genesis: Genesis | None = None,
+        *,
+        timeout_s: float = 10.0,
+        access: Access | None = None,
+    ) -> None:
+        """`url` is http(s)://host:port (ConfigError for another); with `genesis` another chain is refused."""
+        self._access, self._timeout_s = access or Access(), timeout_s
+        self._certificate = b""
+        """What the node shows, in DER; empty before it was looked at, and without TLS."""
+        self._bearer = ""
         self._url = checked_url(url)
         self._genesis, self._met = genesis, genesis is None
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -95,14 +117,91 @@ class Connection:
         return await self._request_once(rpc_method, params), True
 
     async def _request_once(self, rpc_method: str, params: dict[str, Any]) -> Any:
+        """Ask, and once more when the node wants to know who asks."""
+        try:
+            return await self._call(rpc_method, params)
+        except RpcError as error:
+            if error.reason not in UNAUTHORIZED or not await self._introduce():
+                raise
+        return await self._call(rpc_method, params)
+
+    async def _introduce(self) -> bool:
+        """Get something that says who asks, and is not what the node refused; False when there is nothing."""
+        before, self._bearer = self._bearer, ""
+        token = self._access.bearer()
+        if token and token != before:
+            check_private(self.url)
+            self._bearer = token
+        elif self._access.key is not None:
+            check_private(self.url)
+            self._bearer = await self._open_session()
+        return bool(self._bearer)
+
+    async def _open_session(self) -> str:
+        """Prove the member's key to this very node, by its certificate; return the token of the session."""
+        given = await self._call("getChallenge", {})
+        with reading(self.url, "getChallenge"):
+            node, challenge, served = (
+                bytes.fromhex(given[name]) for name in ("node", "challenge", "chainId")
+            )
+        ours = served if self._genesis is None else self._genesis.chain_id
+        if self._certificate and self._access.ca is None:
+            node = peer_key(self._certificate)
+        shown = sha256(self._certificate).digest() if self._certificate else ZERO_HASH
+        assert self._access.key is not None
+        key = self._access.key()
+        signature = key.sign(session_digest(ours, node, shown, challenge))
+        opened = await self._call(
+            "openSession",
+            {"key": key.public.hex(), "challenge": challenge.hex(), "signature": signature.hex()},
+        )
+        return text_of(self.url, opened, "token")
+
+    async def _look(self) -> dict[str, Any]:
+        """Return the options of a request: the certificate to insist on, and who asks."""
+        headers = {"Authorization": f"Bearer {self._bearer}"} if self._bearer else {}
+        options: dict[str, Any] = {"headers": headers}
+        if not self.url.startswith("https:"):
+            return options
+        if not self._certificate:
+            founders = () if self._genesis is None else self._genesis.validator_keys
+            self._certificate = self._access.shown or await certificate_of(
+                self.url, self._access, founders, self._timeout_s
+            )
+        return options | {"ssl": aiohttp.Fingerprint(sha256(self._certificate).digest())}
+
+    async def page(self, path: str) -> dict[str, Any]:
+        """Return what the node says at "/health" or "/ready", also that it is not; raise NodeUnreachable."""
         if self._session is None:
             raise RuntimeError("a connection is used inside `async with`")
+        self._bearer = self._access.bearer()
+        try:
+            async with self._session.get(self.url + path, **await self._look()) as response:
+                text = await read_answer(self.url, response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise silence_of(self.url, error) from None
+        with reading(self.url, path):
+            return dict(json.loads(text))
+
+    async def _call(self, rpc_method: str, params: dict[str, Any]) -> Any:
+        """Ask; where the node shows another certificate than before, look at that first."""
+        if self._session is None:
+            raise RuntimeError("a connection is used inside `async with`")
+        fresh, options = not self._certificate, await self._look()
         call = {"jsonrpc": "2.0", "id": 1, "method": rpc_method, "params": params}
         try:
-            async with self._session.post(self.url + "/", json=call) as response:
+            async with self._session.post(self.url + "/", json=call, **options) as response:
                 text = await read_answer(self.url, response)
                 if response.status != HTTP_OK:
                     raise refusal_of(self.url, response.status, text)
+        except aiohttp.ServerFingerprintMismatch:
+            if fresh:
+                raise UnknownNode(
+                    f"{self.url} shows another certificate than its files have: start it anew, or see what "
+                    "listens there"
+                ) from None
+            self._certificate = b""
+            return await self._call(rpc_method, params)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise silence_of(self.url, error) from None
         with reading(self.url, rpc_method):
@@ -115,13 +214,17 @@ class Connection:
         """Yield the events of one height, or a part of them, and the height to resume from after them."""
         if self._session is None:
             raise RuntimeError("a connection is used inside `async with`")
+        if self._genesis is None:
+            await self.patiently("getNodeInfo", {})  # the node may want to know who asks
         await self._meet()  # each time: another node may listen there by now
+        options = await self._look()
         params = {"kind": "events", "fromHeight": from_height, **{k: v for k, v in chosen.items() if v}}
         async with self._session.ws_connect(
             self.url + "/ws",
             heartbeat=STREAM_HEARTBEAT_S,
             max_msg_size=STREAM_BYTES_MAX,
             timeout=aiohttp.ClientWSTimeout(),
+            **options,
         ) as socket:
             await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": params})
             async for message in socket:

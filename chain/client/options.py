@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,17 +13,21 @@ from typing import Any, TypeVar
 
 import click
 
+from chain.client.access import Access, first_certificate
 from chain.client.answers import reading
 from chain.client.client import Client
 from chain.client.signing import SigningClient
-from chain.config import load_node_config
+from chain.config import NodeConfig, NodeFiles, load_node_config
 from chain.ledger.genesis import Genesis, load_genesis
-from chain.primitives.errors import AssentError, Exit
-from chain.primitives.keyfile import load_key
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.errors import AssentError, ConfigError, Exit
+from chain.primitives.files import read_bounded
+from chain.primitives.keyfile import load_key, public_keys_in
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-AS_VARIABLE = "ASSENT_AS"
+AS_VARIABLE, TOKEN_VARIABLE = "ASSENT_AS", "ASSENT_TOKEN"
+TOKEN_BYTES_MAX = 256
 
 
 class NoSession(AssentError):
@@ -39,6 +44,7 @@ class Session:
     url: str
     genesis: Genesis | None
     key: Path | None
+    access: Access
 
     def chain_id(self) -> bytes:
         """Return the chain that the genesis names, without one the node."""
@@ -54,7 +60,7 @@ class Session:
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
         """Open a client; answers are proved against the genesis when there is one."""
-        async with Client(self.url, self.genesis) as client:
+        async with Client(self.url, self.genesis, access=self.access) as client:
             yield client
 
     @asynccontextmanager
@@ -67,18 +73,70 @@ class Session:
             yield SigningClient(client, key, await client.chain_id())
 
 
+def own_url(config: NodeConfig) -> str:
+    """Return where the node of a configuration answers."""
+    return f"http{'s' if config.rpc.tls else ''}://{config.rpc.listen}"
+
+
+def own_access(config: NodeConfig, files: NodeFiles) -> Access:
+    """Return what lets who may read a node's folder ask that node as its operator."""
+
+    def token() -> str:
+        try:
+            return read_bounded(files.operator_token, TOKEN_BYTES_MAX).decode()
+        except (OSError, ValueError):  # it never ran with principals; the node says what it lacks
+            return ""
+
+    shown = b"" if files.rpc_pair is None else first_certificate(files.rpc_pair[0])
+    known = public_keys_in(files.key.parent)
+    return Access(token if config.rpc.principals else None, nodes=known, shown=shown)
+
+
+def _other_access(key: Path | None, node_key: str | None, ca: Path | None, known: frozenset[bytes]) -> Access:
+    """Return what proves to somebody else's node who asks: the token in the environment, else the key."""
+    given, opened = os.environ.get(TOKEN_VARIABLE, ""), key
+
+    def open_key() -> PrivateKey:
+        assert opened is not None
+        return load_key(opened)
+
+    nodes = known | (frozenset() if node_key is None else {_node_key(node_key)})
+    return Access((lambda: given) if given else None, None if key is None else open_key, nodes, ca)
+
+
+def _node_key(text: str) -> bytes:
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    if len(found) != 32:
+        raise ConfigError(f"--node-key {text[:80]!r}: the 64 hex digits of a node's public key")
+    return found
+
+
 def open_session(
-    org_folder: Path | None, url: str | None, key: Path | None, genesis: Path | None, role: str = "admin"
+    org_folder: Path | None,
+    url: str | None,
+    key: Path | None,
+    genesis: Path | None,
+    role: str = "admin",
+    *,
+    node_key: str | None = None,
+    ca: Path | None = None,
 ) -> Session:
     """Resolve the options of a command; an organisation's folder (`--as`) supplies what is not given."""
+    access, beside = None, frozenset[bytes]()
     if org_folder is not None:
         config, files = load_node_config(org_folder / "node.toml")
-        url = url or f"http://{config.rpc.listen}"
+        if url is None or url.rstrip("/") == own_url(config):
+            url, access = own_url(config), own_access(config, files)
         genesis = genesis or files.genesis
         key = key or org_folder / "keys" / f"{role}.key"
+        beside = public_keys_in(files.key.parent)
     if url is None:
         raise NoSession(f"no node to ask: give --as ORGDIR (or set {AS_VARIABLE}), or --node URL")
-    return Session(url, None if genesis is None else load_genesis(genesis), key)
+    access = access or _other_access(key, node_key, ca, beside)
+    return Session(url, None if genesis is None else load_genesis(genesis), key, access)
 
 
 def session_options(command: F) -> F:
@@ -90,9 +148,16 @@ def session_options(command: F) -> F:
 
     @functools.wraps(command)
     def wrapped(
-        *args: Any, as_: Path | None, node: str | None, key: Path | None, genesis: Path | None, **kwargs: Any
+        *args: Any,
+        as_: Path | None,
+        node: str | None,
+        key: Path | None,
+        genesis: Path | None,
+        node_key: str | None,
+        ca: Path | None,
+        **kwargs: Any,
     ) -> Any:
-        session = open_session(as_, node, key, genesis)
+        session = open_session(as_, node, key, genesis, node_key=node_key, ca=ca)
         if session.genesis is not None:
             return command(*args, session=session, **kwargs)
         with reading(session.url, f"what `assent {command.__name__.replace('_', '-')}` asks"):
@@ -100,9 +165,13 @@ def session_options(command: F) -> F:
 
     decorated: Any = wrapped
     for option in (
+        click.option(
+            "--ca", type=path, help="Authorities (PEM) of a node that shows a certificate from files."
+        ),
+        click.option("--node-key", metavar="KEY", help="Public key that the node at --node shows in TLS."),
         click.option("--genesis", type=path, help="Genesis file; answers are proved against it."),
         click.option("--key", type=path, help="Key file that signs."),
-        click.option("--node", metavar="URL", help="RPC address of a node, http://host:port."),
+        click.option("--node", metavar="URL", help="RPC address of a node, http(s)://host:port."),
         click.option(
             "--as", "as_", type=path, envvar=AS_VARIABLE, help=f"Organisation folder (or {AS_VARIABLE})."
         ),

@@ -50,7 +50,7 @@ START_MS = 1_700_000_000_000
 
 
 class ToyRuntime:
-    """Runs the contract `toy`: put, delete, move, announce, govern, fail, crash (see `_toy`)."""
+    """Runs the contract `toy`: put, delete, move, announce, govern, revoke, fail, crash (see `_toy`)."""
 
     def execute(self, call: Call, state: StateReader) -> Outcome:
         """Run one method; every call costs 1,000 gas."""
@@ -106,6 +106,9 @@ def _toy(
         return {("toy", map_key("values", args["key"])): None}, ()
     if method == "govern":  # writes what the contract `governance` would
         return {("governance", var_key(args["var"])): encode_value(args["value"])}, ()
+    if method == "revoke":  # as the contract `orgs` would
+        entry = {"org": org, "roles": ["admin"], "status": "revoked"}
+        return {("orgs", map_key("keys", args["key"].hex())): encode_value(entry)}, ()
     if method == "announce":
         subjects = tuple(args["subjects"])
         return {}, (Event("toy", args.get("name", "Announced"), encode_value({}), subjects),)

@@ -11,13 +11,18 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from chain.api.lane import Lane
 from chain.api.methods.table import method_table
 from chain.api.metrics import Metrics
+from chain.api.port_tls import rpc_tls
+from chain.api.principals import Everybody, KnownPrincipals, Principals, write_operator_token
 from chain.api.server import RpcServer
+from chain.api.sessions import MemberSessions
 from chain.api.streams import Streams
+from chain.api.tokens import TokenFile
 from chain.api.waits import Waits
 from chain.config import CONNECTIONS_MIN, NodeConfig, NodeFiles
 from chain.ledger.block import DecodedTransaction
@@ -122,9 +127,15 @@ class Node:
             self._keys.says, self._keys.all,
         )  # fmt: skip
         self._lonely_since = self._clock.now_ms()
-        self._rpc = RpcServer(
-            config.rpc, method_table(self), self.streams, self.status.why_not_ready, self.metrics
+        self.sessions: MemberSessions | None = None
+        tls, certificate = (
+            rpc_tls(files.rpc_pair, key, self._clock.wall_ms()) if config.rpc.tls else (None, b"")
         )
+        principals = self._make_principals(config, files, certificate)
+        self._rpc = RpcServer(
+            config.rpc, method_table(self), self.streams, self.status.why_not_ready, self.metrics,
+            principals=principals, tls=tls,
+        )  # fmt: skip
         self._timer: asyncio.Handle | None = None
         self._timer_due = 0.0
         self._stop: asyncio.Event = asyncio.Event()
@@ -165,6 +176,17 @@ class Node:
             upkeep=Upkeep(self.ledger, config.storage.keep_blocks, files.archive_dir),
             signed=SignedSkips(self._identity.file),
         )
+
+    def _make_principals(self, config: NodeConfig, files: NodeFiles, certificate: bytes) -> Principals:
+        """Return who may ask; `certificate` is what the port shows in TLS, in DER, if it does."""
+        if not config.rpc.principals:
+            return Everybody()
+        wall_ms = self._clock.wall_ms
+        self.sessions = MemberSessions(self.ledger, self._key.public, config.rpc.members, wall_ms)
+        if certificate:
+            self.sessions.certificate = sha256(certificate).digest()
+        tokens = TokenFile(files.tokens)
+        return KnownPrincipals(tokens, write_operator_token(files.operator_token), self.sessions, wall_ms)
 
     # --- running ----------------------------------------------------------------------------------
 

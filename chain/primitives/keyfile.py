@@ -26,6 +26,7 @@ from chain.primitives.files import open_regular, replace_file, write_new
 
 _KIND = "assent-key"
 FILE_BYTES_MAX = 4_096
+FILES_LOOKED_AT_MAX = 64
 PASSPHRASE_VARIABLE = "ASSENT_PASSPHRASE"
 
 
@@ -104,6 +105,15 @@ def load_key(path: Path, passphrase: str | None = None) -> PrivateKey:
     if key.public != public:
         raise KeyFileError(f"{path}: damaged key file (public key and seed differ); restore it from backup")
     return key
+
+
+def public_keys_in(folder: Path) -> frozenset[bytes]:
+    """Return the public keys of the key files in a folder; no sealed one is opened, and no fault is told."""
+    found = set()
+    for path in sorted(folder.glob("*.key"))[:FILES_LOOKED_AT_MAX]:
+        with contextlib.suppress(KeyFileError, KeyError, TypeError, ValueError):
+            found.add(bytes.fromhex(_read(path)["public"]))
+    return frozenset(found)
 
 
 def is_sealed(path: Path) -> bool:

@@ -67,6 +67,12 @@ def _context(key: PrivateKey, accepted: Iterable[bytes], protocol: int) -> ssl.S
     anchors = _anchors(accepted)
     if anchors:
         context.load_verify_locations(cadata=anchors)
+    _show(context, key)
+    return context
+
+
+def _show(context: ssl.SSLContext, key: PrivateKey) -> bytes:
+    """Let a context show the certificate of a key; return it, in DER."""
     signing = Ed25519PrivateKey.from_private_bytes(key.seed)
     own = _certificate(key.public, f"assent {key.public.hex()[:40]}", signing, anchor=False)
     pem = signing.private_bytes(
@@ -76,6 +82,32 @@ def _context(key: PrivateKey, accepted: Iterable[bytes], protocol: int) -> ssl.S
         file.write(pem)
         file.flush()
         context.load_cert_chain(file.name)
+    return own.public_bytes(serialization.Encoding.DER)
+
+
+def open_context(key: PrivateKey) -> tuple[ssl.SSLContext, bytes]:
+    """Return a context that serves as `key` and admits anybody, and the certificate that it shows, in DER."""
+    context = port_context()
+    return context, _show(context, key)
+
+
+def port_context() -> ssl.SSLContext:
+    """Return a context of a port that asks for no certificates; it has none to show yet."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0  # nobody resumes: a handshake is cheap, and tickets would be written to everybody
+    return context
+
+
+def probe_context() -> ssl.SSLContext:
+    """Return a context of a client that looks at any certificate; the caller judges it (`proven_key`).
+
+    TLS 1.3 proves that the other side holds the key of the certificate that it shows, whatever that is.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 

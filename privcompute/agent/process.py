@@ -23,7 +23,7 @@ from chain.primitives.reopening import reopen_log_on_hangup
 from chain.primitives.settings import split_address
 from privcompute.agent.agent import Agent
 from privcompute.clock import now_ms
-from privcompute.config import AgentConfig, AgentFiles, load_agent_config
+from privcompute.config import AgentConfig, AgentFiles, load_agent_config, node_access
 from privcompute.data.datasets import DatasetStore
 from privcompute.data.evidence import EvidenceLog
 from privcompute.data.results import JoinStore, ResultStore
@@ -117,7 +117,7 @@ async def open_agent(config: AgentConfig, files: AgentFiles) -> AsyncIterator[Ag
     host, port = split_address(config.peers.listen)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_only_agent(files))
-        async with Client(config.node, genesis) as client:
+        async with Client(config.node, genesis, access=node_access(config, files, key)) as client:
             reader = ChainReader(client)
             await _check_registered(reader, config, key)
             listener = stack.enter_context(contextlib.closing(PeerListener(host, port, key, ())))

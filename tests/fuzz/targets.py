@@ -19,7 +19,9 @@ from chain.api.faultlog import FaultLog
 from chain.api.lane import Lane
 from chain.api.methods.table import method_table
 from chain.api.metrics import Metrics
+from chain.api.principals import LOCAL
 from chain.api.rpc import Calls
+from chain.api.sessions import MemberSessions
 from chain.api.streams import Streams
 from chain.api.waits import Waits
 from chain.audit.container import read_container, write_container
@@ -431,6 +433,7 @@ def _rpc() -> tuple[Calls, asyncio.AbstractEventLoop]:
     node: Any = SimpleNamespace(
         ledger=ledger, pool=pool, runtime=ContractRuntime(), status=said, streams=streams, submit=submit,
         waits=Waits(256), lane=Lane(),
+        sessions=MemberSessions(ledger, bytes(32), "all", lambda: 0),
     )  # fmt: skip
     config = RpcSection(request_timeout_ms=100)
     calls = Calls(config, method_table(node), 4_000_000, Metrics(), FaultLog(time.monotonic))
@@ -440,6 +443,7 @@ def _rpc() -> tuple[Calls, asyncio.AbstractEventLoop]:
 class _Anybody:
     """A caller without bounds."""
 
+    principal = LOCAL
     drop_calls: Callable[[], None] | None = None
 
     async def turn(self) -> None: ...
@@ -472,6 +476,7 @@ def rpc_seeds() -> list[bytes]:
     tx = encode(ledger.read.transactions(2)[0]).hex()
     entry = {"contract": "datasets", "map": "datasets", "key": "bank/credit"}
     calls: dict[str, dict[str, Any]] = {
+        "getChallenge": {}, "openSession": {"key": "ab" * 32, "challenge": "ab" * 40, "signature": "ab" * 64},
         "getBlockNumber": {}, "getBlockByNumber": {"height": 2}, "getHeader": {"height": 2},
         "getBlockByHash": {"hash": ledger.head.header_hash.hex()}, "getGenesis": {}, "getSealerList": {},
         "getPeers": {}, "getTransaction": {"id": receipt.tx_id.hex(), "withProof": True},

@@ -29,6 +29,7 @@ PLACES = f"{LIVE}::test_a_node_lives_at_the_paths_and_ports_that_are_set"
 POOL = f"{LIVE}::test_the_pool_of_a_node_that_orders_nothing_keeps_its_bounds"
 PRUNES = f"{LIVE}::test_a_running_node_prunes_and_archives_what_is_beyond_keep_blocks"
 LIMITS, SHARES = "unit/chain/api/test_limits.py", "unit/chain/api/test_shares.py"
+OPENING = "functional/test_opening_the_port.py"
 REACHES = "unit/test_every_setting.py::test_what_sets_pace_and_bounds_reaches_the_part_that_keeps_it"
 AGENT = f"{LIVE}::test_an_agent_lives_at_the_paths_and_ports_that_are_set"
 POLICY = "unit/privcompute/job/test_task.py::test_what_an_owner_demands_beyond_the_chain_ends_a_job"
@@ -39,6 +40,7 @@ NODE = {
     "files.genesis": [PLACES],
     "files.key": [PLACES],
     "files.next_key": [f"{MEMBERS}::test_a_validator_goes_on_under_its_next_key_by_itself"],
+    "files.tokens": [f"{OPENING}::test_an_operator_opens_the_port_to_a_colleague_as_the_document_says"],
     "network.listen": [PLACES],
     "network.introducers": [
         REACHES,
@@ -50,6 +52,11 @@ NODE = {
     ],
     "rpc.listen": [PLACES],
     "rpc.hosts": [PLACES, f"{LIMITS}::test_the_host_must_be_an_address_or_a_name_of_this_node"],
+    "rpc.principals": [f"{OPENING}::test_an_operator_opens_the_port_to_a_colleague_as_the_document_says"],
+    "rpc.members": [
+        "unit/chain/api/test_sessions.py::"
+        "test_a_key_of_another_member_opens_one_only_where_all_are_admitted_and_never_operates",
+    ],
     "rpc.max_request_bytes": [
         PLACES, f"{LIMITS}::test_a_body_beyond_the_bound_is_refused_and_the_client_reads_why",
     ],

@@ -49,7 +49,7 @@ def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> N
         ('node = "http://x:1"', ["organisation", "required"]),
         ('organisation = "Bank"', ["organisation = 'Bank': expected 1 to 64 of a-z"]),
         ('organisation = "bank"\ncolour = 1', ["colour", "unknown key"]),
-        ('organisation = "bank"\nnode = "ftp://x"', ["node = 'ftp://x': expected http://HOST:PORT"]),
+        ('organisation = "bank"\nnode = "ftp://x"', ["node = 'ftp://x': expected http(s)://HOST:PORT"]),
         ('organisation = "bank"\n[peers]\nlisten = "x"', ["peers.listen = 'x'", "host:port"]),
         (
             'organisation = "bank"\n[policy]\njob_time_max_ms = 999',

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from chain.api.metrics import Metrics
+from chain.api.principals import Principals, Scope
 from chain.api.rpc import Method
 from chain.api.server import RpcServer
 from chain.api.streams import Streams
@@ -71,7 +73,7 @@ class Port:
 
     @property
     def url(self) -> str:
-        return f"http://{self.server.address}"
+        return f"http{'s' if self.server._tls else ''}://{self.server.address}"
 
     def pass_time(self, seconds: float) -> None:
         """Let the port's clock go on, and the port look at it."""
@@ -163,7 +165,9 @@ class Connection:
 
 
 @asynccontextmanager
-async def serving(**settings: Any) -> AsyncIterator[Port]:
+async def serving(
+    principals: Principals | None = None, tls: ssl.SSLContext | None = None, **settings: Any
+) -> AsyncIterator[Port]:
     """Serve on a free port; `echo`, `hang` and `big` are its methods."""
     metrics = Metrics()
     port: Port
@@ -184,9 +188,9 @@ async def serving(**settings: Any) -> AsyncIterator[Port]:
             port.hanging -= 1
         return "released"
 
-    methods = {"echo": Method(Echo, echo), "hang": Method(Nothing, hang)}
+    methods = {"echo": Method(Scope.READ, Echo, echo), "hang": Method(Scope.AUDIT, Nothing, hang)}
     config = RpcSection(listen="127.0.0.1:0", **settings)
-    server = RpcServer(config, methods, Count(), lambda: "", metrics, lambda: port.time)
+    server = RpcServer(config, methods, Count(), lambda: "", metrics, lambda: port.time, principals, tls)
     port = Port(server, metrics)
     await server.start()
     try:

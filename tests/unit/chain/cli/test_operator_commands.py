@@ -24,7 +24,7 @@ from chain.cli.governing import NotThere
 from chain.cli.init import create_consortium, org_ports
 from chain.cli.layout import ConsortiumFolder
 from chain.cli.main import main
-from chain.cli.node import check_hash_seed, open_to_all
+from chain.cli.node import check_hash_seed
 from chain.cli.proposal import proposal_of
 from chain.cli.skip import _new_file, _next
 from chain.cli.status import few_words
@@ -307,19 +307,6 @@ def test_ports_that_the_host_gives_away_are_named_when_they_are_chosen(
     kept.unlink()
     given.unlink()
     assert "warning" not in told("four", *ports)
-
-
-@pytest.mark.parametrize(
-    ("listen", "told"),
-    [
-        ("127.0.0.1:1", False), ("127.8.9.1:1", False), ("localhost:1", False), ("[::1]:1", False),
-        ("0.0.0.0:1", True), ("[::]:1", True), ("10.0.0.7:1", True), ("ledger.example:1", True),
-    ],
-)  # fmt: skip
-def test_an_rpc_port_that_others_reach_is_warned_of(listen: str, told: bool) -> None:
-    said = open_to_all(listen)
-    assert bool(said) == told
-    assert not told or f"rpc.listen = {listen}: whoever reaches this port reads the whole ledger" in said
 
 
 @pytest.mark.parametrize("seed", ["0", "1", "4294967295"])

@@ -1,0 +1,282 @@
+"""A client talks by TLS to a node that it knows alone, and proves who asks to that node alone."""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from chain.api.methods.access import AccessMethods
+from chain.api.metrics import Metrics
+from chain.api.params import Nothing, SessionRequest
+from chain.api.port_tls import rpc_tls
+from chain.api.principals import KnownPrincipals, Scope
+from chain.api.rpc import Method
+from chain.api.server import RpcServer
+from chain.api.sessions import MemberSessions
+from chain.api.streams import Streams
+from chain.api.tokens import Token, TokenFile, save_tokens, secret_hash
+from chain.client.access import Access, UnknownNode
+from chain.client.answers import NodeUnreachable, RpcError
+from chain.client.client import Client
+from chain.config import RpcSection
+from chain.ledger.testing import ToyChain, toy_key
+from chain.primitives.errors import ConfigError
+from chain.primitives.tls import open_context
+
+NOW_MS = 1_700_000_000_000
+KEY = toy_key("bank-node")
+
+
+@dataclass
+class Node:
+    """A node's port by TLS, with principals and one method."""
+
+    chain: ToyChain
+    server: RpcServer
+    sessions: MemberSessions
+    served: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.server.address}"
+
+
+@asynccontextmanager
+async def a_node(
+    folder: Path, pair: tuple[Path, Path] | None = None, listen: str = "127.0.0.1:0", node: str = "bank-node"
+) -> AsyncIterator[Node]:
+    """Serve as a node of the toy chain, whose certificate is its key's, or from a pair of files."""
+    chain = ToyChain()
+    chain.add(chain.govern(["bank-node", "bureau-node", "registry-node", "regulator-node"]))
+    key = toy_key(node)
+    context, certificate = rpc_tls(pair, key, NOW_MS)
+    sessions = MemberSessions(chain.ledger, key.public, "own", lambda: NOW_MS)
+    sessions.certificate = sha256(certificate).digest()
+    token = Token(
+        name="ci", secret_sha256=secret_hash("secret").hex(), scopes=("read",), created=0, expires=NOW_MS + 1
+    )
+    save_tokens(folder / "tokens.json", (token,))
+    principals = KnownPrincipals(TokenFile(folder / "tokens.json"), "root", sessions, lambda: NOW_MS)
+    holder: list[Node] = []
+
+    async def info(_: Nothing) -> Any:
+        holder[0].served += 1
+        return {"chainId": chain.genesis.chain_id.hex(), "chainName": "toy"}
+
+    place: Any = type("Place", (), {"ledger": chain.ledger, "sessions": sessions})
+    access = AccessMethods(place)
+    methods = {
+        "getNodeInfo": Method(Scope.READ, Nothing, info),
+        "getPeers": Method(Scope.OPERATE, Nothing, info),
+        "getChallenge": Method(Scope.OPEN, Nothing, access.challenge),
+        "openSession": Method(Scope.OPEN, SessionRequest, access.session),
+    }
+    section = RpcSection(listen=listen, tls=True, principals=True)
+    streams = Streams(chain.ledger)
+    server = RpcServer(section, methods, streams, lambda: "", Metrics(), principals=principals, tls=context)
+    await server.start()
+    holder.append(Node(chain, server, sessions))
+    try:
+        yield holder[0]
+    finally:
+        await server.stop()
+
+
+def by_token(**more: Any) -> Access:
+    return Access(token=lambda: "secret", **more)
+
+
+async def test_a_founders_node_is_known_by_the_genesis_and_a_member_proves_its_key_to_it(
+    tmp_path: Path,
+) -> None:
+    async with a_node(tmp_path) as node:
+        opened: list[int] = []
+
+        def key() -> Any:
+            opened.append(1)
+            return toy_key("bank")
+
+        async with Client(node.url, node.chain.genesis, access=Access(key=key)) as client:
+            assert (await client.request("getNodeInfo"))["chainName"] == "toy"
+            await client.request("getPeers")
+        assert opened == [1]
+        assert len(node.sessions._sessions) == 1
+
+
+async def test_events_come_by_tls_to_who_proved_a_key(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as node:
+        chain = node.chain
+        chain.add(chain.call("announce", {"subjects": ["s:1"]}))
+        async with Client(node.url, chain.genesis, access=Access(key=lambda: toy_key("bank"))) as client:
+            async for height, entries in client.stream({"subject": "s:1"}, 1):
+                assert (height, len(entries)) == (3, 1)
+                break
+
+
+async def test_a_token_is_sent_and_a_foreign_key_or_no_proof_gets_the_nodes_words(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as node:
+        async with Client(node.url, node.chain.genesis, access=by_token()) as client:
+            await client.request("getNodeInfo")
+            with pytest.raises(RpcError, match=r"token:ci may read, and this needs 'operate'"):
+                await client.request("getPeers")
+        async with Client(node.url, node.chain.genesis) as client:
+            with pytest.raises(RpcError, match="answers principals alone"):
+                await client.request("getNodeInfo")
+        foreign = Access(key=lambda: toy_key("bureau"))
+        async with Client(node.url, node.chain.genesis, access=foreign) as client:
+            with pytest.raises(RpcError, match=r"rpc\.members"):
+                await client.request("getNodeInfo")
+
+
+async def test_a_node_that_is_not_known_gets_nothing_and_its_key_is_told(tmp_path: Path) -> None:
+    async with a_node(tmp_path, node="stranger-node") as node:
+        genesis = node.chain.genesis
+        async with Client(node.url, genesis, access=by_token()) as client:
+            with pytest.raises(
+                UnknownNode, match=rf"{toy_key('stranger-node').public.hex()}.*--node-key KEY"
+            ):
+                await client.request("getNodeInfo")
+        assert node.served == 0
+        named = by_token(nodes=frozenset({toy_key("stranger-node").public}))
+        async with Client(node.url, genesis, access=named) as client:
+            await client.request("getNodeInfo")
+
+
+async def test_a_client_that_met_one_node_looks_anew_when_another_has_its_address(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as first:
+        genesis, listen = first.chain.genesis, first.server.address
+        async with Client(first.url, genesis, access=by_token()) as client:
+            await client.request("getNodeInfo")
+            await first.server.stop()
+            async with a_node(tmp_path, listen=listen, node="bureau-node") as second:
+                await client.request("getNodeInfo")  # another founder's
+                assert second.served == 1
+            async with a_node(tmp_path, listen=listen, node="stranger-node") as third:
+                with pytest.raises(UnknownNode):
+                    await client.request("getNodeInfo")
+                assert third.served == 0
+
+
+async def test_a_port_that_speaks_plainly_is_no_fault_of_ours(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as node:
+        plain = RpcServer(
+            RpcSection(listen="127.0.0.1:0"), {}, Streams(node.chain.ledger), lambda: "", Metrics()
+        )
+        await plain.start()
+        try:
+            async with Client(f"https://{plain.address}", access=by_token()) as client:
+                with pytest.raises(NodeUnreachable):
+                    await client.request("getNodeInfo")
+        finally:
+            await plain.stop()
+        async with Client(node.url.replace("https", "http"), access=by_token()) as client:
+            with pytest.raises(NodeUnreachable):
+                await client.request("getNodeInfo")
+
+
+async def test_a_secret_goes_to_another_host_by_tls_alone() -> None:
+    client = Client("http://ledger.example:1", access=by_token())
+    with pytest.raises(ConfigError, match="sent by TLS alone"):
+        await client._introduce()
+
+
+# --- certificates from files ---------------------------------------------------------------------
+
+
+def a_pair(folder: Path, name: str, days: int = 365, begin: int = -1) -> tuple[Path, Path]:
+    """Write a certificate for 127.0.0.1, signed by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.fromtimestamp(NOW_MS / 1_000, datetime.UTC)
+    title = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(title)
+        .issuer_name(title)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now + datetime.timedelta(days=begin))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / f"{name}.pem", folder / f"{name}.key"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].touch(mode=0o600)
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return paths
+
+
+async def test_a_certificate_from_files_is_known_by_its_authority_or_as_it_stands(tmp_path: Path) -> None:
+    pair = a_pair(tmp_path, "own", days=40_000, begin=-9_000)
+    async with a_node(tmp_path, pair) as node:
+        genesis = node.chain.genesis
+        for access in (
+            by_token(ca=pair[0]),
+            Access(key=lambda: toy_key("bank"), ca=pair[0]),
+            by_token(shown=ssl.PEM_cert_to_DER_cert(pair[0].read_text())),
+        ):
+            async with Client(node.url, genesis, access=access) as client:
+                await client.request("getNodeInfo")
+        other = a_pair(tmp_path, "other", days=40_000, begin=-9_000)[0]
+        for access, said in (
+            (by_token(), "no node's own; name the file of its authority"),
+            (by_token(ca=other), "does not hold by"),
+            (
+                by_token(shown=ssl.PEM_cert_to_DER_cert(other.read_text())),
+                "another certificate than its files",
+            ),
+        ):
+            async with Client(node.url, genesis, access=access) as client:
+                with pytest.raises(UnknownNode, match=said):
+                    await client.request("getNodeInfo")
+        async with Client(node.url, access=by_token(ca=tmp_path / "none.pem")) as client:
+            with pytest.raises(ConfigError, match=r"--ca .*none\.pem"):
+                await client.request("getNodeInfo")
+
+
+def test_a_certificate_or_key_that_cannot_be_used_is_named_with_what_to_do(tmp_path: Path) -> None:
+    good, foreign = a_pair(tmp_path, "good"), a_pair(tmp_path, "foreign")
+    damaged, loose = tmp_path / "damaged.pem", tmp_path / "loose.key"
+    damaged.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    damaged.chmod(0o600)
+    loose.write_bytes(good[1].read_bytes())
+    loose.chmod(0o644)
+    for pair, said in (
+        ((tmp_path / "none.pem", good[1]), r"files\.rpc_certificate = .*none\.pem: cannot be read"),
+        ((damaged, good[1]), r"files\.rpc_certificate = .*damaged\.pem: no certificate in PEM"),
+        ((a_pair(tmp_path, "old", days=0)[0], good[1]), r"valid from .* and it is 2023-11-14"),
+        ((a_pair(tmp_path, "young", begin=1)[0], good[1]), r"valid from .* and it is 2023-11-14"),
+        ((good[0], tmp_path / "none.key"), r"files\.rpc_key = .*none\.key: cannot be read"),
+        ((good[0], loose), r"files\.rpc_key = .*mode 0644.*chmod 600"),
+        ((good[0], foreign[1]), r"files\.rpc_key = .*foreign\.key: the key of another certificate"),
+        ((good[0], damaged), r"files\.rpc_key = .*damaged\.pem: no private key in PEM"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            rpc_tls(pair, KEY, NOW_MS)
+
+
+def test_a_certificate_that_ends_soon_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rpc_tls(a_pair(tmp_path, "brief", days=20), KEY, NOW_MS)
+    assert "ends in 20 days: renew it" in caplog.text
+
+
+def test_the_certificate_of_a_key_is_the_same_at_each_start() -> None:
+    assert open_context(KEY)[1] == open_context(KEY)[1]
