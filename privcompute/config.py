@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from chain.client.access import Access
+from chain.client.access import NodeAccess
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key, public_keys_in
 from chain.primitives.settings import (
@@ -168,13 +168,13 @@ def load_agent_config(path: Path) -> tuple[AgentConfig, AgentFiles]:
     return config, resolved
 
 
-def node_access(config: AgentConfig, files: AgentFiles, key: PrivateKey | None = None) -> Access:
+def node_access(config: AgentConfig, files: AgentFiles, key: PrivateKey | None = None) -> NodeAccess:
     """Return how an agent reaches its node: known by its key, or by an authority; its own key says who asks.
 
     `key` is that key where it is open; else it is opened when the node wants to know.
     """
     named = frozenset({bytes.fromhex(config.node_key)} if config.node_key else ())
-    return Access(
+    return NodeAccess(
         key=lambda: key or load_key(files.key),
         nodes=named | public_keys_in(files.key.parent),
         ca=files.base / config.node_ca if config.node_ca else None,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from chain.api.head import JSON, PAGES, RequestHead
-from chain.api.principals import Principal, Scope
+from chain.api.principals import AccessScope, Principal
 from chain.config import RpcSection
 
 TEXT = "text/plain; charset=utf-8"
@@ -64,7 +64,7 @@ class Pages:
         """Return the page that a request asks for; None when it asks for no page."""
         if head.path not in PAGES:
             return None
-        status, kind, body = self._page(head.path, told=Scope.OPERATE in principal.scopes)
+        status, kind, body = self._page(head.path, told=AccessScope.OPERATE in principal.scopes)
         start = answer_head(status, kind, len(body), last=head.last)
         return start if head.method == "HEAD" else start + body
 

@@ -26,7 +26,7 @@ OPERATOR = "operator"
 METRICS = "/metrics"
 
 
-class Scope(Enum):
+class AccessScope(Enum):
     """What a principal may do; each RPC method states one (`chain.api.methods.table`)."""
 
     OPEN = "open"
@@ -41,7 +41,7 @@ class Scope(Enum):
     """Histories of subjects with proofs, traces, evidence."""
 
 
-GRANTABLE = (Scope.READ, Scope.SUBMIT, Scope.OPERATE, Scope.AUDIT)
+GRANTABLE = (AccessScope.READ, AccessScope.SUBMIT, AccessScope.OPERATE, AccessScope.AUDIT)
 ALL_SCOPES = frozenset(GRANTABLE)
 
 
@@ -65,13 +65,13 @@ class Principal:
     """As logs and metrics have it, such as "token:ci" or "member:bank:1f0a…"."""
     client: str
     """Whose bounds it uses up: its name; "" where bounds go by address."""
-    scopes: frozenset[Scope]
+    scopes: frozenset[AccessScope]
     proof: bytes = b""
     """Hash of the secret that it showed."""
 
-    def require(self, scope: Scope) -> None:
+    def require(self, scope: AccessScope) -> None:
         """Raise Unauthorized or Forbidden unless it has a scope."""
-        if scope is Scope.OPEN or scope in self.scopes:
+        if scope is AccessScope.OPEN or scope in self.scopes:
             return
         if not self.scopes:
             raise Unauthorized(
@@ -172,7 +172,7 @@ class KnownPrincipals:
             return self._sessions.find(proof)
         if token.expires <= self._wall_ms():
             return None
-        return Principal(token.client, token.client, frozenset(map(Scope, token.scopes)), proof)
+        return Principal(token.client, token.client, frozenset(map(AccessScope, token.scopes)), proof)
 
 
 def admit(principal: Principal | None, request: RequestHead) -> Principal:
@@ -181,11 +181,11 @@ def admit(principal: Principal | None, request: RequestHead) -> Principal:
         raise BadHead(401, "Authorization: unknown here, expired or withdrawn; ask the node's operator")
     try:
         if request.path == SOCKET:
-            principal.require(Scope.READ)
+            principal.require(AccessScope.READ)
         elif request.path == METRICS:
-            principal.require(Scope.OPERATE)
+            principal.require(AccessScope.OPERATE)
         elif request.path == RPC and request.length > STRANGER_BODY_MAX and not principal.scopes:
-            principal.require(Scope.READ)
+            principal.require(AccessScope.READ)
     except Unauthorized as error:
         raise BadHead(401, str(error)) from None
     except Forbidden as error:

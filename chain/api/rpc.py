@@ -27,7 +27,7 @@ from chain.api.framing import (
 )
 from chain.api.metrics import Metrics
 from chain.api.port import ViewFailed
-from chain.api.principals import Principal, Scope
+from chain.api.principals import AccessScope, Principal
 from chain.api.request_timeout import answered_by
 from chain.api.turns import SLICE_S, Busy, Metered
 from chain.config import RpcSection
@@ -49,7 +49,7 @@ FAULTS_MAX = 8
 class Method:
     """One RPC method: what it takes, the model of its parameters, and the coroutine that answers."""
 
-    scope: Scope
+    scope: AccessScope
     params: type[Section]
     answer: Callable[[Any], Awaitable[Any]]
 
@@ -210,7 +210,7 @@ class Calls:
         if method is not None:
             principal.require(method.scope)
         elif not principal.scopes or name in SOCKET_METHODS:
-            principal.require(Scope.READ)
+            principal.require(AccessScope.READ)
 
     def _too_large(self, what: str) -> AnswerTooLarge:
         return AnswerTooLarge(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from chain.api.principals import ALL_SCOPES, Principal, Scope, Unauthorized
+from chain.api.principals import ALL_SCOPES, AccessScope, Principal, Unauthorized
 from chain.api.tokens import secret_hash
 from chain.ledger.ledger import Ledger
 from chain.ledger.signers import signer_in
@@ -28,13 +28,13 @@ SESSIONS_PER_KEY_MAX = 64
 """Of one key; the oldest ends when there is another: commands open one each and leave it."""
 OPENED_PER_KEY_MAX = 600
 """Sessions that one key opens in `CHALLENGE_MS`."""
-MEMBER_SCOPES = frozenset({Scope.READ, Scope.SUBMIT, Scope.AUDIT})
+MEMBER_SCOPES = frozenset({AccessScope.READ, AccessScope.SUBMIT, AccessScope.AUDIT})
 ADMIN = "admin"
 _CODE_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class _Session:
     """One session."""
 
     key: bytes
@@ -53,7 +53,7 @@ class MemberSessions:
         self.certificate = ZERO_HASH
         """SHA-256 of the certificate that the port shows."""
         self._secret = os.urandom(32)
-        self._sessions: dict[bytes, Session] = {}
+        self._sessions: dict[bytes, _Session] = {}
         self._by_key: dict[bytes, OrderedDict[bytes, None]] = {}
         self._known: dict[bytes, Principal] = {}
         self._known_org, self._known_at = "", -1
@@ -81,7 +81,7 @@ class MemberSessions:
         self._answered.setdefault(key, {})[challenge] = int.from_bytes(challenge[:8])
         secret = os.urandom(32).hex()
         proof, expires = secret_hash(secret), self._wall_ms() + SESSION_MS
-        self._sessions[proof] = Session(key, expires)
+        self._sessions[proof] = _Session(key, expires)
         of_key = self._by_key.setdefault(key, OrderedDict())
         of_key[proof] = None
         if len(of_key) > SESSIONS_PER_KEY_MAX:

@@ -12,6 +12,7 @@ from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import FileTrouble
 from chain.primitives.files import file_remedy, private_files, replace_file
 from chain.primitives.keyfile import save_key
+from chain.primitives.settings import is_loopback, split_address
 
 NODE_TOML = """\
 # Node of {org}. Every key is explained in the annotated sample node.toml.
@@ -25,11 +26,15 @@ listen = "{listen}"
 
 [rpc]
 listen = "{rpc}"
+{closed}"""
+CLOSED = """\
+tls = true                    # others reach this port: docs/rpc.md
+principals = true
 """
 AGENT_TOML = """\
 # Agent of {org}: computes with the other organisations' agents what its own node shows as authorised.
 organisation = "{org}"
-node = "http://{rpc}"
+node = "{url}"
 
 [files]
 genesis = "{genesis}"
@@ -55,13 +60,17 @@ def write_configuration(
 ) -> None:
     """Write the configuration of an organisation's node, and of its agent if it has one (FileTrouble).
 
-    `addresses` are those on which node, RPC and agent listen; `genesis` is the path of the genesis file.
+    `addresses` are those on which node, RPC and agent listen; `genesis` is the path of the genesis file. An
+    RPC address that others reach gets TLS and principals.
     """
     listen, rpc, agent = addresses
-    node = NODE_TOML.format(org=name, listen=listen, rpc=rpc, genesis=genesis)
+    alone = is_loopback(split_address(rpc)[0])
+    closed = "" if alone else CLOSED
+    node = NODE_TOML.format(org=name, listen=listen, rpc=rpc, genesis=genesis, closed=closed)
     replace_file(folder.node_config, node.encode())
     if computes:
-        text = AGENT_TOML.format(org=name, rpc=rpc, agent=agent, genesis=genesis)
+        url = f"http{'' if alone else 's'}://{rpc}"
+        text = AGENT_TOML.format(org=name, url=url, agent=agent, genesis=genesis)
         replace_file(folder.agent_config, text.encode())
 
 

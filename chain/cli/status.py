@@ -18,7 +18,7 @@ from chain.cli.absence import about_old_log, explain_absence, traces
 from chain.cli.consortium import folder_argument, node_url, own_client, rejoin_command
 from chain.cli.layout import LayoutError, OrgFolder, open_consortium
 from chain.cli.rejoin import UNTIL_THEN, KeyOfAnother, seat_locked
-from chain.client.access import Access
+from chain.client.access import NodeAccess
 from chain.client.answers import OtherChain
 from chain.client.client import Client
 from chain.client.console import (
@@ -239,7 +239,7 @@ def _agent_silence(org: OrgFolder, running: psutil.Process, listen: str) -> str:
     )
 
 
-def _as_agent(org: OrgFolder, config: AgentConfig, files: AgentFiles) -> Access:
+def _as_agent(org: OrgFolder, config: AgentConfig, files: AgentFiles) -> NodeAccess:
     """Return how the node is asked that an agent follows: as its operator where that is our own."""
     from privcompute.config import node_access
 
@@ -249,7 +249,7 @@ def _as_agent(org: OrgFolder, config: AgentConfig, files: AgentFiles) -> Access:
     return node_access(config, files)
 
 
-async def _without_node(url: str, genesis: Path, access: Access | None = None) -> str | None:
+async def _without_node(url: str, genesis: Path, access: NodeAccess | None = None) -> str | None:
     """Say that the node which an agent follows does not answer on this chain; None for one that does."""
     try:
         async with Client(url, load_genesis(genesis), timeout_s=STATUS_S, access=access) as client:

@@ -30,7 +30,7 @@ class UnknownNode(AssentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class NodeAccess:
     """What a client brings along to a node."""
 
     token: Callable[[], str] | None = None
@@ -67,7 +67,9 @@ def first_certificate(path: Path) -> bytes:
         return b""
 
 
-async def certificate_of(url: str, access: Access, founders: Collection[bytes], timeout_s: float) -> bytes:
+async def certificate_of(
+    url: str, access: NodeAccess, founders: Collection[bytes], timeout_s: float
+) -> bytes:
     """Return the certificate, in DER, of a node that is known; nothing is sent to it.
 
     Raises UnknownNode for another's, NodeUnreachable where nobody answers.

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import aiohttp
 
-from chain.client.access import Access
+from chain.client.access import NodeAccess
 from chain.client.answers import (
     HTTP_BUSY,
     NodeUnreachable,
@@ -60,7 +60,7 @@ class Client(Connection):
         genesis: Genesis | None = None,
         *,
         timeout_s: float = 10.0,
-        access: Access | None = None,
+        access: NodeAccess | None = None,
     ) -> None:
         """`url` is http://host:port or https://host:port (ConfigError for another).
 

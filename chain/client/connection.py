@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from chain.client.access import Access, UnknownNode, certificate_of, check_private
+from chain.client.access import NodeAccess, UnknownNode, certificate_of, check_private
 from chain.client.answers import (
     HTTP_OK,
     NodeBusy,
@@ -40,7 +40,8 @@ BUSY_PAUSES_S = (0.05, 0.2, 0.8)
 STREAM_BYTES_MAX = 67_108_864
 """Bound of one message of a stream of events."""
 STREAM_HEARTBEAT_S = 20.0
-UNAUTHORIZED = ("unauthorized", "http_401")
+HTTP_UNAUTHORIZED = 401
+UNAUTHORIZED = ("unauthorized", f"http_{HTTP_UNAUTHORIZED}")
 """Codes of a node that wants to know who asks."""
 
 
@@ -53,10 +54,10 @@ class Connection:
         genesis: Genesis | None = None,
         *,
         timeout_s: float = 10.0,
-        access: Access | None = None,
+        access: NodeAccess | None = None,
     ) -> None:
         """`url` is http(s)://host:port (ConfigError for another); with `genesis` another chain is refused."""
-        self._access, self._timeout_s = access or Access(), timeout_s
+        self._access, self._timeout_s = access or NodeAccess(), timeout_s
         self._certificate = b""
         """What the node shows, in DER; empty before it was looked at, and without TLS."""
         self._bearer = ""
@@ -214,18 +215,10 @@ class Connection:
         """Yield the events of one height, or a part of them, and the height to resume from after them."""
         if self._session is None:
             raise RuntimeError("a connection is used inside `async with`")
-        if self._genesis is None:
-            await self.patiently("getNodeInfo", {})  # the node may want to know who asks
         await self._meet()  # each time: another node may listen there by now
-        options = await self._look()
         params = {"kind": "events", "fromHeight": from_height, **{k: v for k, v in chosen.items() if v}}
-        async with self._session.ws_connect(
-            self.url + "/ws",
-            heartbeat=STREAM_HEARTBEAT_S,
-            max_msg_size=STREAM_BYTES_MAX,
-            timeout=aiohttp.ClientWSTimeout(),
-            **options,
-        ) as socket:
+        socket = await self._open_socket(self._session)
+        try:
             await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": params})
             async for message in socket:
                 if message.type is not aiohttp.WSMsgType.TEXT:
@@ -239,3 +232,26 @@ class Connection:
                     raw = [bytes.fromhex(entry["raw"]) for entry in block["entries"]]
                     following = block["height"] if block.get("more") else block["height"] + 1
                     yield following, [decode(EventEntry, item) for item in raw]
+        finally:
+            await socket.close()
+
+    async def _open_socket(self, session: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+        """Open a WebSocket, and once more when the node wants to know who asks."""
+
+        async def connect() -> aiohttp.ClientWebSocketResponse:
+            options = await self._look()
+            opened: aiohttp.ClientWebSocketResponse = await session.ws_connect(
+                self.url + "/ws",
+                heartbeat=STREAM_HEARTBEAT_S,
+                max_msg_size=STREAM_BYTES_MAX,
+                timeout=aiohttp.ClientWSTimeout(),
+                **options,
+            )
+            return opened
+
+        try:
+            return await connect()
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status != HTTP_UNAUTHORIZED or not await self._introduce():
+                raise
+        return await connect()

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from chain.client.access import Access, first_certificate
+from chain.client.access import NodeAccess, first_certificate
 from chain.client.answers import reading
 from chain.client.client import Client
 from chain.client.signing import SigningClient
@@ -44,7 +44,7 @@ class Session:
     url: str
     genesis: Genesis | None
     key: Path | None
-    access: Access
+    access: NodeAccess
 
     def chain_id(self) -> bytes:
         """Return the chain that the genesis names, without one the node."""
@@ -78,7 +78,7 @@ def own_url(config: NodeConfig) -> str:
     return f"http{'s' if config.rpc.tls else ''}://{config.rpc.listen}"
 
 
-def own_access(config: NodeConfig, files: NodeFiles) -> Access:
+def own_access(config: NodeConfig, files: NodeFiles) -> NodeAccess:
     """Return what lets who may read a node's folder ask that node as its operator."""
 
     def token() -> str:
@@ -89,10 +89,12 @@ def own_access(config: NodeConfig, files: NodeFiles) -> Access:
 
     shown = b"" if files.rpc_pair is None else first_certificate(files.rpc_pair[0])
     known = public_keys_in(files.key.parent)
-    return Access(token if config.rpc.principals else None, nodes=known, shown=shown)
+    return NodeAccess(token if config.rpc.principals else None, nodes=known, shown=shown)
 
 
-def _other_access(key: Path | None, node_key: str | None, ca: Path | None, known: frozenset[bytes]) -> Access:
+def _other_access(
+    key: Path | None, node_key: str | None, ca: Path | None, known: frozenset[bytes]
+) -> NodeAccess:
     """Return what proves to somebody else's node who asks: the token in the environment, else the key."""
     given, opened = os.environ.get(TOKEN_VARIABLE, ""), key
 
@@ -101,7 +103,7 @@ def _other_access(key: Path | None, node_key: str | None, ca: Path | None, known
         return load_key(opened)
 
     nodes = known | (frozenset() if node_key is None else {_node_key(node_key)})
-    return Access((lambda: given) if given else None, None if key is None else open_key, nodes, ca)
+    return NodeAccess((lambda: given) if given else None, None if key is None else open_key, nodes, ca)
 
 
 def _node_key(text: str) -> bytes:

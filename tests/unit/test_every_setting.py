@@ -30,6 +30,7 @@ POOL = f"{LIVE}::test_the_pool_of_a_node_that_orders_nothing_keeps_its_bounds"
 PRUNES = f"{LIVE}::test_a_running_node_prunes_and_archives_what_is_beyond_keep_blocks"
 LIMITS, SHARES = "unit/chain/api/test_limits.py", "unit/chain/api/test_shares.py"
 OPENING = "functional/test_opening_the_port.py"
+ACCESS = "unit/chain/client/test_access.py"
 REACHES = "unit/test_every_setting.py::test_what_sets_pace_and_bounds_reaches_the_part_that_keeps_it"
 AGENT = f"{LIVE}::test_an_agent_lives_at_the_paths_and_ports_that_are_set"
 POLICY = "unit/privcompute/job/test_task.py::test_what_an_owner_demands_beyond_the_chain_ends_a_job"
@@ -40,6 +41,10 @@ NODE = {
     "files.genesis": [PLACES],
     "files.key": [PLACES],
     "files.next_key": [f"{MEMBERS}::test_a_validator_goes_on_under_its_next_key_by_itself"],
+    "files.rpc_certificate": [
+        f"{ACCESS}::test_a_certificate_or_key_that_cannot_be_used_is_named_with_what_to_do",
+    ],
+    "files.rpc_key": [f"{ACCESS}::test_a_certificate_or_key_that_cannot_be_used_is_named_with_what_to_do"],
     "files.tokens": [f"{OPENING}::test_an_operator_opens_the_port_to_a_colleague_as_the_document_says"],
     "network.listen": [PLACES],
     "network.introducers": [
@@ -52,6 +57,7 @@ NODE = {
     ],
     "rpc.listen": [PLACES],
     "rpc.hosts": [PLACES, f"{LIMITS}::test_the_host_must_be_an_address_or_a_name_of_this_node"],
+    "rpc.tls": [f"{OPENING}::test_an_operator_opens_the_port_to_a_colleague_as_the_document_says"],
     "rpc.principals": [f"{OPENING}::test_an_operator_opens_the_port_to_a_colleague_as_the_document_says"],
     "rpc.members": [
         "unit/chain/api/test_sessions.py::"
@@ -107,6 +113,8 @@ NODE = {
 AGENTS = {
     "organisation": [AGENT],
     "node": [AGENT],
+    "node_key": [f"{ACCESS}::test_an_agent_knows_its_node_by_the_key_or_the_authority_that_is_set"],
+    "node_ca": [f"{ACCESS}::test_an_agent_knows_its_node_by_the_key_or_the_authority_that_is_set"],
     "files.genesis": [AGENT],
     "files.key": [AGENT],
     "files.data_dir": [AGENT],

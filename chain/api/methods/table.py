@@ -32,11 +32,17 @@ from chain.api.params import (
     StateRange,
 )
 from chain.api.port import NodePort
-from chain.api.principals import Scope
+from chain.api.principals import AccessScope
 from chain.api.replacing import while_whole
 from chain.api.rpc import Method
 
-OPEN, READ, SUBMIT, OPERATE, AUDIT = Scope.OPEN, Scope.READ, Scope.SUBMIT, Scope.OPERATE, Scope.AUDIT
+OPEN, READ, SUBMIT, OPERATE, AUDIT = (
+    AccessScope.OPEN,
+    AccessScope.READ,
+    AccessScope.SUBMIT,
+    AccessScope.OPERATE,
+    AccessScope.AUDIT,
+)
 
 
 def method_table(node: NodePort) -> Mapping[str, Method]:

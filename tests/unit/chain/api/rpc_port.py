@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chain.api.metrics import Metrics
-from chain.api.principals import Principals, Scope
+from chain.api.principals import AccessScope, Principals
 from chain.api.rpc import Method
 from chain.api.server import RpcServer
 from chain.api.streams import Streams
@@ -188,7 +188,7 @@ async def serving(
             port.hanging -= 1
         return "released"
 
-    methods = {"echo": Method(Scope.READ, Echo, echo), "hang": Method(Scope.AUDIT, Nothing, hang)}
+    methods = {"echo": Method(AccessScope.READ, Echo, echo), "hang": Method(AccessScope.AUDIT, Nothing, hang)}
     config = RpcSection(listen="127.0.0.1:0", **settings)
     server = RpcServer(config, methods, Count(), lambda: "", metrics, lambda: port.time, principals, tls)
     port = Port(server, metrics)

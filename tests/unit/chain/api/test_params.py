@@ -8,7 +8,7 @@ import pytest
 
 from chain.api.framing import Refused
 from chain.api.params import AtHeight, EventQuery, ReceiptOf, SendMany, StateEntry
-from chain.api.principals import Scope
+from chain.api.principals import AccessScope
 from chain.api.rpc import Method, RpcCall, _params
 from chain.primitives.settings import Section
 
@@ -32,5 +32,5 @@ def test_a_wrong_parameter_is_told_what_is_allowed(shape: type[Section], given: 
     """Operators read the words of a library for programmers, such as "string should match pattern"."""
     call = RpcCall(1, "ask", given)
     with pytest.raises(Refused) as caught:
-        _params(call, Method(Scope.READ, shape, None))  # type: ignore[arg-type]
+        _params(call, Method(AccessScope.READ, shape, None))  # type: ignore[arg-type]
     assert said in str(caught.value)

@@ -17,9 +17,9 @@ from chain.api.principals import (
     ALL_SCOPES,
     GRANTABLE,
     STRANGER_BODY_MAX,
+    AccessScope,
     KnownPrincipals,
     Principal,
-    Scope,
     write_operator_token,
 )
 from chain.api.tokens import SCOPE_NAMES, Token, TokenFile, save_tokens, secret_hash
@@ -244,19 +244,19 @@ async def test_a_port_without_principals_takes_whoever_reaches_it_for_its_operat
 def test_every_method_states_its_scope_and_only_proving_a_key_needs_none() -> None:
     node: Any = SimpleNamespace(ledger=ToyChain().ledger, pool=None, status=None, sessions=None)
     table = method_table(node)
-    assert {name for name, method in table.items() if method.scope is Scope.OPEN} == {
+    assert {name for name, method in table.items() if method.scope is AccessScope.OPEN} == {
         "getChallenge",
         "openSession",
     }
-    assert {method.scope for method in table.values()} == set(Scope)
-    writes = {name for name, method in table.items() if method.scope is Scope.SUBMIT}
+    assert {method.scope for method in table.values()} == set(AccessScope)
+    writes = {name for name, method in table.items() if method.scope is AccessScope.SUBMIT}
     assert writes == {"sendTransaction", "sendTransactions"}
 
 
 def test_scopes_of_tokens_are_the_scopes_of_methods() -> None:
     assert tuple(scope.value for scope in GRANTABLE) == SCOPE_NAMES
     everything = Principal("x", "x", ALL_SCOPES)
-    for scope in Scope:
+    for scope in AccessScope:
         everything.require(scope)
 
 

@@ -246,7 +246,7 @@ BOUNDED = {
 """Answers that hold a list, and what bounds it; the answers of a request end at rpc.max_answer_bytes."""
 SINGLE = {
     "getBlockNumber", "getHeader", "sendTransaction", "getTransaction", "getPendingTxSize",
-    "getTotalTransactionCount", "call", "getCode", "getABI", "getState",
+    "getTotalTransactionCount", "getChallenge", "openSession", "call", "getCode", "getABI", "getState",
 }  # fmt: skip
 
 

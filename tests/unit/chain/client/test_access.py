@@ -22,19 +22,21 @@ from chain.api.methods.access import AccessMethods
 from chain.api.metrics import Metrics
 from chain.api.params import Nothing, SessionRequest
 from chain.api.port_tls import rpc_tls
-from chain.api.principals import KnownPrincipals, Scope
+from chain.api.principals import AccessScope, KnownPrincipals
 from chain.api.rpc import Method
 from chain.api.server import RpcServer
 from chain.api.sessions import MemberSessions
 from chain.api.streams import Streams
 from chain.api.tokens import Token, TokenFile, save_tokens, secret_hash
-from chain.client.access import Access, UnknownNode
+from chain.client.access import NodeAccess, UnknownNode
 from chain.client.answers import NodeUnreachable, RpcError
 from chain.client.client import Client
 from chain.config import RpcSection
 from chain.ledger.testing import ToyChain, toy_key
 from chain.primitives.errors import ConfigError
+from chain.primitives.keyfile import save_key
 from chain.primitives.tls import open_context
+from privcompute.config import load_agent_config, node_access
 
 NOW_MS = 1_700_000_000_000
 KEY = toy_key("bank-node")
@@ -79,10 +81,10 @@ async def a_node(
     place: Any = type("Place", (), {"ledger": chain.ledger, "sessions": sessions})
     access = AccessMethods(place)
     methods = {
-        "getNodeInfo": Method(Scope.READ, Nothing, info),
-        "getPeers": Method(Scope.OPERATE, Nothing, info),
-        "getChallenge": Method(Scope.OPEN, Nothing, access.challenge),
-        "openSession": Method(Scope.OPEN, SessionRequest, access.session),
+        "getNodeInfo": Method(AccessScope.READ, Nothing, info),
+        "getPeers": Method(AccessScope.OPERATE, Nothing, info),
+        "getChallenge": Method(AccessScope.OPEN, Nothing, access.challenge),
+        "openSession": Method(AccessScope.OPEN, SessionRequest, access.session),
     }
     section = RpcSection(listen=listen, tls=True, principals=True)
     streams = Streams(chain.ledger)
@@ -95,8 +97,8 @@ async def a_node(
         await server.stop()
 
 
-def by_token(**more: Any) -> Access:
-    return Access(token=lambda: "secret", **more)
+def by_token(**more: Any) -> NodeAccess:
+    return NodeAccess(token=lambda: "secret", **more)
 
 
 async def test_a_founders_node_is_known_by_the_genesis_and_a_member_proves_its_key_to_it(
@@ -109,7 +111,7 @@ async def test_a_founders_node_is_known_by_the_genesis_and_a_member_proves_its_k
             opened.append(1)
             return toy_key("bank")
 
-        async with Client(node.url, node.chain.genesis, access=Access(key=key)) as client:
+        async with Client(node.url, node.chain.genesis, access=NodeAccess(key=key)) as client:
             assert (await client.request("getNodeInfo"))["chainName"] == "toy"
             await client.request("getPeers")
         assert opened == [1]
@@ -120,7 +122,7 @@ async def test_events_come_by_tls_to_who_proved_a_key(tmp_path: Path) -> None:
     async with a_node(tmp_path) as node:
         chain = node.chain
         chain.add(chain.call("announce", {"subjects": ["s:1"]}))
-        async with Client(node.url, chain.genesis, access=Access(key=lambda: toy_key("bank"))) as client:
+        async with Client(node.url, chain.genesis, access=NodeAccess(key=lambda: toy_key("bank"))) as client:
             async for height, entries in client.stream({"subject": "s:1"}, 1):
                 assert (height, len(entries)) == (3, 1)
                 break
@@ -135,7 +137,7 @@ async def test_a_token_is_sent_and_a_foreign_key_or_no_proof_gets_the_nodes_word
         async with Client(node.url, node.chain.genesis) as client:
             with pytest.raises(RpcError, match="answers principals alone"):
                 await client.request("getNodeInfo")
-        foreign = Access(key=lambda: toy_key("bureau"))
+        foreign = NodeAccess(key=lambda: toy_key("bureau"))
         async with Client(node.url, node.chain.genesis, access=foreign) as client:
             with pytest.raises(RpcError, match=r"rpc\.members"):
                 await client.request("getNodeInfo")
@@ -230,7 +232,7 @@ async def test_a_certificate_from_files_is_known_by_its_authority_or_as_it_stand
         genesis = node.chain.genesis
         for access in (
             by_token(ca=pair[0]),
-            Access(key=lambda: toy_key("bank"), ca=pair[0]),
+            NodeAccess(key=lambda: toy_key("bank"), ca=pair[0]),
             by_token(shown=ssl.PEM_cert_to_DER_cert(pair[0].read_text())),
         ):
             async with Client(node.url, genesis, access=access) as client:
@@ -250,6 +252,30 @@ async def test_a_certificate_from_files_is_known_by_its_authority_or_as_it_stand
         async with Client(node.url, access=by_token(ca=tmp_path / "none.pem")) as client:
             with pytest.raises(ConfigError, match=r"--ca .*none\.pem"):
                 await client.request("getNodeInfo")
+
+
+async def test_an_agent_knows_its_node_by_the_key_or_the_authority_that_is_set(tmp_path: Path) -> None:
+    """Its own key says who asks."""
+    (tmp_path / "agent").mkdir()
+    save_key(tmp_path / "agent.key", toy_key("bank"))
+    pair = a_pair(tmp_path, "own", days=40_000, begin=-9_000)
+    stranger = toy_key("stranger-node").public.hex()
+    written = 'organisation = "bank"\n{}[files]\nkey = "agent.key"\ndata_dir = "agent"\n'
+    for name, shown, setting in (
+        ("stranger-node", None, f'node_key = "{stranger}"\n'),
+        ("bank-node", pair, 'node_ca = "own.pem"\n'),
+    ):
+        async with a_node(tmp_path, shown, node=name) as node:
+            node.chain.add(node.chain.govern([name]))
+            for more, known in ((setting, True), ("", False)):
+                (tmp_path / "agent.toml").write_text(written.format(more))
+                access = node_access(*load_agent_config(tmp_path / "agent.toml"))
+                async with Client(node.url, node.chain.genesis, access=access) as client:
+                    if known:
+                        assert (await client.request("getNodeInfo"))["chainName"] == "toy"
+                        continue
+                    with pytest.raises(UnknownNode):
+                        await client.request("getNodeInfo")
 
 
 def test_a_certificate_or_key_that_cannot_be_used_is_named_with_what_to_do(tmp_path: Path) -> None:

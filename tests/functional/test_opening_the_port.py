@@ -1,0 +1,94 @@
+"""A port is closed by default, and opens to whom its operator lets in, step by step as docs/rpc.md says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from live import assent
+
+from chain.cli.init import create_consortium, org_ports
+from chain.primitives.settings import split_address
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"```(\S+) (node|operator|colleague)\n(.*?)```", re.DOTALL)
+
+
+def typed(command: str, folder: Path, token: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command of the page as its reader would."""
+    words = [str(Path(sys.executable).with_name("assent")), *shlex.split(command)[1:]]
+    env = {**os.environ, "ASSENT_TOKEN": token}
+    return subprocess.run(
+        words, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.mark.functional
+def test_an_operator_opens_the_port_to_a_colleague_as_the_document_says(tmp_path: Path) -> None:
+    """The node's own agent and commands go on over TLS; without her token the colleague gets nothing."""
+    made = create_consortium(tmp_path / "host", ["bank"], ["bank"], 0, "opens")
+    bank, hers, secret = made.org("bank"), tmp_path / "hers", ""
+    hers.mkdir()
+    shutil.copy(made.genesis, hers / "genesis.json")
+    port = split_address(org_ports(1, 0)[0][1])[1]
+    asked = []
+    try:
+        for _, whose, text in BLOCK.findall((REPOSITORY / "docs/rpc.md").read_text(encoding="utf-8")):
+            text = text.replace("30301", str(port)).replace("10.0.0.7", "127.0.0.1")
+            if whose == "node":
+                before = bank.node_config.read_text()
+                bank.node_config.write_text(re.sub(r"\[rpc\]\nlisten = .*\n", text, before))
+                agent = bank.agent_config.read_text()
+                url = f'node = "https://127.0.0.1:{port}"'
+                bank.agent_config.write_text(re.sub(r"node = .*", url, agent))
+                continue
+            for command in re.findall(r"^\$ (assent .*)$", text, re.MULTILINE):
+                if whose == "colleague":
+                    refused = typed(command, hers)
+                    assert refused.returncode == 1, refused.stdout + refused.stderr
+                    assert "answers principals alone" in refused.stderr
+                done = typed(command, hers if whose == "colleague" else made.path, secret)
+                assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+                if "token new" in command:
+                    secret = done.stdout.strip()
+                    assert secret not in (bank.path / "rpc-tokens.json").read_text()
+                if whose == "colleague":
+                    asked.append(command)
+        assert len(asked) == 2
+        gone = typed(asked[0], hers, secret)
+        assert "HTTP 401" in gone.stderr
+        operated = assent("org", "list", "--as", bank.path)
+        assert operated.returncode == 0, operated.stderr
+        by_key = typed(f"{asked[0]} --key {bank.key('admin')}", hers)
+        assert by_key.returncode == 0, by_key.stderr
+        assert assent("status", bank.path, "--check").returncode == 0
+        anybody = ssl._create_unverified_context()
+        with urllib.request.urlopen(f"https://127.0.0.1:{port}/health", context=anybody, timeout=10) as page:
+            assert page.status == 200
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"https://127.0.0.1:{port}/metrics", context=anybody, timeout=10)
+    finally:
+        assent("stop", bank.path)
+
+
+@pytest.mark.functional
+def test_a_node_that_others_would_reach_unasked_does_not_start(tmp_path: Path) -> None:
+    made = create_consortium(tmp_path / "c", ["bank"], [], 0, "closed")
+    bank = made.org("bank")
+    text = bank.node_config.read_text()
+    bank.node_config.write_text(re.sub(r"\[rpc\]\nlisten = .*\n", '[rpc]\nlisten = "0.0.0.0:1"\n', text))
+    refused = assent("node", "run", "--config", bank.node_config)
+    assert refused.returncode == 78
+    said = (
+        "node.toml: rpc.listen = '0.0.0.0:1': other hosts reach it, and [rpc] tls and principals is off; set"
+    )
+    assert said in refused.stderr
