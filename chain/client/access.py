@@ -104,7 +104,7 @@ def _check_known(url: str, shown: bytes | None, known: Collection[bytes]) -> Non
         with contextlib.suppress(CertificateInvalid):
             raise UnknownNode(
                 f"{url} shows the key {peer_key(shown).hex()}, which is no founder's of this chain and not "
-                "named; if its operator says that it is this node's, give it: --node-key KEY (node_key in "
+                "named; if its operator says that it is this node's, give it: --pin KEY (node_key in "
                 "agent.toml)"
             ) from None
         raise UnknownNode(

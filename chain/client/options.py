@@ -92,9 +92,7 @@ def own_access(config: NodeConfig, files: NodeFiles) -> NodeAccess:
     return NodeAccess(token if config.rpc.principals else None, nodes=known, shown=shown)
 
 
-def _other_access(
-    key: Path | None, node_key: str | None, ca: Path | None, known: frozenset[bytes]
-) -> NodeAccess:
+def _other_access(key: Path | None, pin: str | None, ca: Path | None, known: frozenset[bytes]) -> NodeAccess:
     """Return what proves to somebody else's node who asks: the token in the environment, else the key."""
     given, opened = os.environ.get(TOKEN_VARIABLE, ""), key
 
@@ -102,7 +100,7 @@ def _other_access(
         assert opened is not None
         return load_key(opened)
 
-    nodes = known | (frozenset() if node_key is None else {_node_key(node_key)})
+    nodes = known | (frozenset() if pin is None else {_node_key(pin)})
     return NodeAccess((lambda: given) if given else None, None if key is None else open_key, nodes, ca)
 
 
@@ -112,7 +110,7 @@ def _node_key(text: str) -> bytes:
     except ValueError:
         found = b""
     if len(found) != 32:
-        raise ConfigError(f"--node-key {text[:80]!r}: the 64 hex digits of a node's public key")
+        raise ConfigError(f"--pin {text[:80]!r}: the 64 hex digits of a node's public key")
     return found
 
 
@@ -123,7 +121,7 @@ def open_session(
     genesis: Path | None,
     role: str = "admin",
     *,
-    node_key: str | None = None,
+    pin: str | None = None,
     ca: Path | None = None,
 ) -> Session:
     """Resolve the options of a command; an organisation's folder (`--as`) supplies what is not given."""
@@ -137,7 +135,7 @@ def open_session(
         beside = public_keys_in(files.key.parent)
     if url is None:
         raise NoSession(f"no node to ask: give --as ORGDIR (or set {AS_VARIABLE}), or --node URL")
-    access = access or _other_access(key, node_key, ca, beside)
+    access = access or _other_access(key, pin, ca, beside)
     return Session(url, None if genesis is None else load_genesis(genesis), key, access)
 
 
@@ -155,11 +153,11 @@ def session_options(command: F) -> F:
         node: str | None,
         key: Path | None,
         genesis: Path | None,
-        node_key: str | None,
+        pin: str | None,
         ca: Path | None,
         **kwargs: Any,
     ) -> Any:
-        session = open_session(as_, node, key, genesis, node_key=node_key, ca=ca)
+        session = open_session(as_, node, key, genesis, pin=pin, ca=ca)
         if session.genesis is not None:
             return command(*args, session=session, **kwargs)
         with reading(session.url, f"what `assent {command.__name__.replace('_', '-')}` asks"):
@@ -170,7 +168,7 @@ def session_options(command: F) -> F:
         click.option(
             "--ca", type=path, help="Authorities (PEM) of a node that shows a certificate from files."
         ),
-        click.option("--node-key", metavar="KEY", help="Public key that the node at --node shows in TLS."),
+        click.option("--pin", metavar="KEY", help="Public key that the node at --node shows in TLS."),
         click.option("--genesis", type=path, help="Genesis file; answers are proved against it."),
         click.option("--key", type=path, help="Key file that signs."),
         click.option("--node", metavar="URL", help="RPC address of a node, http(s)://host:port."),

@@ -147,9 +147,7 @@ async def test_a_node_that_is_not_known_gets_nothing_and_its_key_is_told(tmp_pat
     async with a_node(tmp_path, node="stranger-node") as node:
         genesis = node.chain.genesis
         async with Client(node.url, genesis, access=by_token()) as client:
-            with pytest.raises(
-                UnknownNode, match=rf"{toy_key('stranger-node').public.hex()}.*--node-key KEY"
-            ):
+            with pytest.raises(UnknownNode, match=rf"{toy_key('stranger-node').public.hex()}.*--pin KEY"):
                 await client.request("getNodeInfo")
         assert node.served == 0
         named = by_token(nodes=frozenset({toy_key("stranger-node").public}))
