@@ -285,7 +285,7 @@ def test_a_node_of_another_version_one_that_stalls_and_what_it_notes_are_told(
 
         async def __aexit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr("chain.cli.doctor.Client", Answering)
+    monkeypatch.setattr("chain.cli.doctor.own_client", Answering)
     told = CliRunner().invoke(main, ["doctor", str(org.path)])
     assert told.exit_code == Exit.NO_QUORUM
     assert "\x1b" not in told.output
