@@ -13,9 +13,10 @@ from fractions import Fraction
 
 from contracts.pages.cost import FACTORS, SHARE_BYTES, cost_of
 from contracts.pages.types import Cells
-from privcompute.pages.placing import SECRET
+from privcompute.pages.placing import PUBLIC, SECRET
 from privcompute.pages.regions import Regions
 from privcompute.pages.restricting import Axes, RestrictedSteps
+from privcompute.pages.schedule import schedule
 from privcompute.pages.steps import PlanStep
 from privcompute.programs.estimate import Estimate
 
@@ -41,17 +42,15 @@ class _Costing:
     def __init__(self, placed: RestrictedSteps, profile: str, sizes: dict[str, int]) -> None:
         self.placed, self.steps = placed, placed.steps
         self.factors, self.sizes = FACTORS[profile], sizes
-        self.depth: list[int] = []
-        self.deepest: dict[int, int] = {}
+        self.regions = Regions(placed)
 
     def total(self) -> Estimate:
         """Return the sum over all steps, every turn counted."""
         sent = products = cells = 0.0
         varying = 0
-        ends = Regions(self.placed).ends
         for place, step in enumerate(self.steps):
             turns = self._turns(step)
-            rounds, data, more, multiplied = self._of(place, step)
+            _, data, more, multiplied = self._of(place, step)
             sent, products, varying = (
                 sent + data * turns,
                 products + multiplied * turns,
@@ -59,28 +58,34 @@ class _Costing:
             )
             if self.placed.places[place] == SECRET and step.name not in ("repeat", "again"):
                 cells += self._cells(step, self.placed.stored[place])
-            self._reach(step, rounds, ends)
-        rounds = max(self.depth, default=0) + varying
+        rounds = self._length(-1) + varying
         seconds = rounds * ROUND_S + sent * BYTE_S + products * PRODUCT_S
         return Estimate(seconds, int(cells) * SHARE_BYTES, rounds)
 
-    def _reach(self, step: PlanStep, own: int, ends: Mapping[int, tuple[int, ...]]) -> None:
-        """Note after how many rounds a step is done, at the earliest; a loop is done after all its turns."""
-        if step.name in ("carry", "step", "after"):
-            before = self.depth[step.args[0]] if step.name != "after" else self._after(step.args[0], ends)
-        else:
-            before = max((self.depth[arg] for arg in step.args), default=0)
-        reached = own + before
-        self.depth.append(reached)
-        home = step.home
-        while home != -1:
-            self.deepest[home] = max(self.deepest.get(home, 0), reached)
-            home = self.steps[home].home
+    def _length(self, loop: int) -> int:
+        """Return the rounds of the longest way through a loop's turn, or through what is outside of loops.
 
-    def _after(self, loop: int, ends: Mapping[int, tuple[int, ...]]) -> int:
-        begin, turns = self.depth[loop], int(self.steps[loop].attrs[0])
-        last = max((self.depth[end] for end in ends.get(loop, ()) if end < len(self.depth)), default=begin)
-        return begin + turns * max(0, max(last, self.deepest.get(loop, begin)) - begin)
+        What a turn takes from outside is there when it begins.
+        """
+        needs = {place: self.regions.needs[place] for place in self.regions.members.get(loop, ())}
+        plan = schedule(needs, dict.fromkeys(needs, 0))
+        missing, depth = dict(plan.missing), dict[int, int]()
+        ready = [place for place in plan.places if missing[place] == 0]
+        while ready:
+            place = ready.pop()
+            before = max((depth.get(need, 0) for need in needs[place]), default=0)
+            depth[place] = before + self._rounds(place)
+            for follower in plan.followers.get(place, ()):
+                missing[follower] -= 1
+                if missing[follower] == 0:
+                    ready.append(follower)
+        return max(depth.values(), default=0)
+
+    def _rounds(self, place: int) -> int:
+        step = self.steps[place]
+        if step.name == "repeat":
+            return int(step.attrs[0]) * self._length(place)
+        return self._of(place, step)[0]
 
     def _turns(self, step: PlanStep) -> int:
         turns, home = 1, step.home
@@ -94,7 +99,7 @@ class _Costing:
             return 0, 0.0, 0, 0.0
         cells = self._typed(step.cells, self.placed.worked[place])
         args = [self._typed(self.steps[arg].cells, self.placed.stored[arg]) for arg in step.args]
-        name = _STAND_FOR.get(step.name, step.name)
+        name = self._standing_for(step)
         if step.name == "sort":
             args = args[:2]
         rounds, sent, more = cost_of(name, cells, args, self.factors)
@@ -108,6 +113,15 @@ class _Costing:
                 self._product(args[0]) * self._product(args[1]) / max(1, self._size(args[0].shape[0]))
             )
         return rounds, float(sent.value(self.sizes)), more.value(self.sizes), multiplied
+
+    def _standing_for(self, step: PlanStep) -> str:
+        """Return the primitive that costs as much as a step; what is public beside shares costs less."""
+        public = [self.placed.places[arg] == PUBLIC for arg in step.args]
+        if step.name == "divide" and public[1]:
+            return "multiply"
+        if step.name in ("where", "and", "or") and public[0]:
+            return "transpose"
+        return _STAND_FOR.get(step.name, step.name)
 
     def _typed(self, cells: Cells, axes: Axes) -> Cells:
         """Return a type in which chosen rows have a size of their own."""
