@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chain.api.render import receipt_json
+from chain.audit.text import utc
 from chain.client.calls import remedy
 from chain.client.client import Client
 from chain.client.console import print_json, print_text
@@ -60,7 +61,10 @@ def next_step(ready: dict[str, Any], approve: str, commit: str) -> str:
     if not ready["passed"]:
         return f"next: members approve it with: {approve}"
     if not ready["due"]:
-        return f"it has its votes; from height {ready['from_height']} on: {commit}"
+        when = f"from height {ready['from_height']} on"
+        if ready.get("from_time"):
+            when = f"from {utc(ready['from_time'])} UTC on, unless its organisation objects"
+        return f"it has its votes; {when}: {commit}"
     refusal = ready.get("refusal", "")
     if refusal:
         return f"it has its votes, and would be refused now: {refusal}: {remedy('governance', refusal)}"

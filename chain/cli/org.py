@@ -168,6 +168,26 @@ _standing("propose-suspend", "suspend_org", "Propose that ID calls nothing and d
 _standing("propose-reinstate", "reinstate_org", "Propose to end the suspension of ID.")
 
 
+@org.command("propose-key")
+@id_argument
+@click.argument("new_key", metavar="KEY")
+@reason_option
+@not_before_option
+@json_option
+@reports_errors
+@session_options
+def propose_key(
+    session: Session, org_id: str, new_key: str, reason: str, not_before: int, as_json: bool
+) -> None:
+    """Propose KEY (KEY:PROOF of assent key prove) as the one admin key of ID, which lost its last.
+
+    Every other admin key of ID ends. It can object for three days, with assent proposal object.
+    """
+    key = proved_key(new_key, "KEY", session.chain_id(), org_id)
+    payload: dict[str, Value] = {"org": org_id, "key": key.public, "proof": key.proof}
+    propose(session, "replace_key", payload, reason, not_before, as_json)
+
+
 @org.command("add-key")
 @click.argument("new_key", metavar="KEY")
 @click.option("--roles", required=True, help=f"Separated by commas: {','.join(KEY_ROLES)}.")

@@ -24,6 +24,7 @@ KINDS = (
     "expel_org",
     "suspend_org",
     "reinstate_org",
+    "replace_key",
     "add_node",
     "remove_node",
     "change_role",
@@ -119,7 +120,8 @@ def policy(session: Session, kind: str, rule: str, reason: str, not_before: int,
     """Propose how many votes decisions of KIND need: a majority, a quorum, or a stated NUMBER.
 
     KIND is one of contract, system_contract, program, admit_org, expel_org, suspend_org, reinstate_org,
-    add_node, remove_node, change_role, change_address, set_limits, set_policy, set_terms and set_access.
+    replace_key, add_node, remove_node, change_role, change_address, set_limits, set_policy, set_terms and
+    set_access.
     """
     if rule.isascii() and rule.isdigit():
         payload = {"kind": kind, "rule": "votes", "votes": int(rule)}

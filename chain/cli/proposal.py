@@ -11,7 +11,7 @@ from chain.audit.text import utc
 from chain.cli.governing import COMMIT_GAS, NotThere, next_step, outside_note, votes_words
 from chain.cli.stall_check import check_reach
 from chain.client.answers import RpcError
-from chain.client.calls import as_account, as_client, call, result_of
+from chain.client.calls import as_account, as_client, call, result_of, send
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.client.options import Session, session_options
@@ -145,7 +145,7 @@ def summary(kind: str, payload: dict[str, Any]) -> str:
         return str(payload["name"]) + (f" → {detail}" if detail and kind != "add_node" else "")
     if kind == "set_access":
         return f"{payload['contract']}: {', '.join(payload['access']) or 'open to all'}"
-    if kind in ("expel_org", "suspend_org", "reinstate_org"):
+    if kind in ("expel_org", "suspend_org", "reinstate_org", "replace_key"):
         return str(payload["org"])
     return ", ".join(f"{name} = {value}" for name, value in payload.items())
 
@@ -213,6 +213,22 @@ def approve(session: Session, seq: int, as_json: bool) -> None:
         return
     print_text(f"approved proposal {seq}: {votes_words(ready)}")
     print_text(_next(seq, ready))
+
+
+@proposal.command("object")
+@seq_argument
+@click.option("--reason", default="", help="Why; every member can read it.")
+@json_option
+@reports_errors
+@session_options
+def object_to(session: Session, seq: int, reason: str, as_json: bool) -> None:
+    """Stop proposal SEQ to replace one's own admin key, with that key: it is not lost."""
+    receipt = send(session, "governance", "object_to", {"seq": seq, "reason": reason})
+    if as_json:
+        print_json(receipt_json(receipt))
+        return
+    print_text(f"proposal {seq} is stopped at height {receipt.height}: the admin key stays")
+    print_text("next: ask those who voted for it why; if this key is in other hands, assent org rotate-key")
 
 
 @proposal.command("commit")

@@ -90,6 +90,10 @@ _REMEDIES: Mapping[str, str] = {
     "BAD_SIGNATURE": "a signature does not hold on this chain",
     "BAD_MESSAGE": "not a vote as it was signed; export evidence with: assent node evidence export FOLDER",
     "ALREADY_REPORTED": "evidence of this kind against this key is on the ledger",
+    "OBJECTION_TIME": "the organisation whose key it replaces can object for three days after the proposal; "
+    "see: assent proposal show NUMBER",
+    "NOT_CONCERNED": "only the organisation whose admin key it replaces objects; take a vote back with: "
+    "assent proposal retract",
     "TOO_MANY_PROPOSALS": "this organisation has too many open proposals; withdraw some",
     "TOO_MANY_PROPOSALS_TODAY": "an organisation makes 200 proposals a day; the count begins anew at "
     "midnight UTC",

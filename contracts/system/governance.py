@@ -21,10 +21,13 @@ NODE_ROLES = ("validator", "observer")
 ROTATION_BLOCKS = 100
 ROTATION_MS = 600000
 
+# How long an organisation can object to another admin key: whoever signs with the one it has, has not lost it.
+OBJECTION_MS = 259200000
+
 ORG_KINDS = ("expel_org", "suspend_org", "reinstate_org")
 NODE_KINDS = ("add_node", "remove_node", "change_role", "change_address")
 PARAMETER_KINDS = ("set_limits", "set_policy", "set_terms")
-DECISIONS = ("admit_org",) + ORG_KINDS + NODE_KINDS + PARAMETER_KINDS + ("set_access",)
+DECISIONS = ("admit_org",) + ORG_KINDS + NODE_KINDS + PARAMETER_KINDS + ("set_access", "replace_key")
 # What `lifecycle` decides: everything about a member's contract, and about a system contract; and `programs`.
 ELSEWHERE = ("contract", "system_contract", "program")
 
@@ -37,6 +40,7 @@ QUORUM_AT_LEAST = (
     "expel_org",
     "suspend_org",
     "reinstate_org",
+    "replace_key",
     "add_node",
     "remove_node",
     "change_role",
@@ -81,6 +85,7 @@ Approved = Event(about=list[subject], by=subject, seq=int, kind=str, hash=bytes,
 Retracted = Event(about=list[subject], by=subject, seq=int, kind=str, votes=list)
 Withdrawn = Event(about=list[subject], by=subject, seq=int, kind=str)
 Committed = Event(about=list[subject], by=subject, seq=int, kind=str, payload=dict, votes=list)
+Objected = Event(about=list[subject], by=subject, seq=int, kind=str, reason=str, votes=list)
 Expired = Event(about=list[subject], by=subject, seq=int, kind=str)
 NodeKeyRotated = Event(node=subject, by=subject, old_key=bytes, new_key=bytes)
 EvidenceReported = Event(node=subject, org=subject, by=subject, key=bytes, kind=str, view=int, height=int)
@@ -127,7 +132,7 @@ def propose(kind: str, payload: dict, reason: str, not_before: int) -> int:
         "by": org,
         "votes": [org],
         "proposed_at": ctx.block_time,
-        "expires": ctx.block_time + terms.get()["proposal_ms"],
+        "expires": ctx.block_time + (OBJECTION_MS if kind == "replace_key" else 0) + terms.get()["proposal_ms"],
         "status": "open",
         "committed_at": 0,
     }
@@ -192,6 +197,24 @@ def withdraw(seq: int):
 
 
 @export
+def object_to(seq: int, reason: str):
+    """Stop the replacement of one's own admin key: it is not lost, for it signs this."""
+    org = admin()
+    proposal = open_proposal(seq)
+    require(proposal["kind"] == "replace_key" and proposal["payload"]["org"] == org, "NOT_CONCERNED")
+    require(len(reason) <= TEXT_MAX, "TEXT_TOO_LONG")
+    forget(proposal)
+    Objected(
+        about=about(proposal),
+        by="org:" + org,
+        seq=seq,
+        kind=proposal["kind"],
+        reason=reason,
+        votes=proposal["votes"],
+    )
+
+
+@export
 def commit(seq: int) -> int:
     """Carry out a proposal that has its votes; returns this height. Any member may, whoever proposed."""
     org = admin()
@@ -199,6 +222,7 @@ def commit(seq: int) -> int:
     counted = tally(proposal["kind"], proposal["votes"])
     require(counted["passed"], "NOT_ENOUGH_VOTES")
     require(ctx.height >= proposal["not_before"], "TOO_EARLY")
+    require(ctx.block_time >= objection_ends(proposal), "OBJECTION_TIME")
     decide(proposal["kind"], proposal["payload"], True)
     proposal["votes"] = counted["counted"]
     proposal["status"] = "committed"
@@ -245,8 +269,12 @@ def readiness(seq: int) -> dict:
     found["status"] = "expired" if late else proposal["status"]
     found["expires"] = proposal["expires"]
     found["from_height"] = proposal["not_before"]
+    found["from_time"] = objection_ends(proposal)
     found["due"] = (
-        found["status"] == "open" and found["passed"] and ctx.height + 1 >= proposal["not_before"]
+        found["status"] == "open"
+        and found["passed"]
+        and ctx.height + 1 >= proposal["not_before"]
+        and ctx.block_time >= found["from_time"]
     )
     return found
 
@@ -282,6 +310,11 @@ def count_today(org: str, act: str) -> int:
     return row[act]
 
 
+def objection_ends(proposal: dict) -> int:
+    """The block time from which on a decision may be committed: whom it concerns can object before. 0 for any."""
+    return proposal["proposed_at"] + OBJECTION_MS if proposal["kind"] == "replace_key" else 0
+
+
 def about(proposal: dict) -> list:
     """The histories that a proposal belongs to, beside its own."""
     kind = proposal["kind"]
@@ -297,6 +330,8 @@ def about(proposal: dict) -> list:
             found.append("org:" + payload["org"])
     elif kind in PARAMETER_KINDS:
         found.append("params:" + kind.removeprefix("set_"))
+    elif kind == "replace_key":
+        found.append("org:" + payload["org"])
     else:
         found.append("contract:" + payload["contract"])
     return found
@@ -379,6 +414,12 @@ def decide(kind: str, payload: dict, final: bool):
             terms.set(changed_terms)
     elif kind == "set_policy":
         decide_policy(payload, final)
+    elif kind == "replace_key":
+        fields(payload, ["key", "org", "proof"])
+        if final:
+            orgs.replace_admin(payload["org"], payload["key"], payload["proof"])
+        else:
+            orgs.check_replacement(payload["org"], payload["key"], payload["proof"])
     else:
         fields(payload, ["access", "contract"])
         if final:

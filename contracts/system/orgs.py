@@ -81,6 +81,26 @@ def reinstate(id: str):
     OrgReinstated(org="org:" + id, by=ctx.origin)
 
 
+@view
+def check_replacement(org: str, key: bytes, proof: bytes):
+    """Revert unless this key could become the admin key of this organisation by the members' decision."""
+    require(org_of(org)["status"] != "expelled", "WRONG_STATE")
+    check_key(key)
+    check_possession(org, key, proof)
+
+
+@export(nested=True)
+def replace_admin(org: str, key: bytes, proof: bytes):
+    """Give an organisation whose last admin key was lost another: all that it had end, as governance decided."""
+    governance_only()
+    check_replacement(org, key, proof)
+    for name in org_keys[org]:
+        if "admin" in keys[name]["roles"]:
+            end_key(org, keys[name]["key"], "replaced by the members")
+    put_key(org, key, ["admin"])
+    KeyAdded(org="org:" + org, by=ctx.origin, key=key, roles=["admin"])
+
+
 def stand_down(record: dict, status: str):
     id = record["id"]
     for name in org_keys[id]:
@@ -277,15 +297,15 @@ def put_key(org: str, key: bytes, roles: list):
     name = key.hex()
     check_key(key)
     check_roles(roles, KEY_ROLES)
-    require(orgs[org]["status"] == "active", "WRONG_STATE")
+    status = orgs[org]["status"]  # of a suspended one no key signs, this one neither
     require(len(org_keys[org]) < KEYS_MAX, "TOO_MANY_KEYS")
     keys[name] = {
         "org": org,
         "key": key,
         "roles": roles,
-        "status": "active",
+        "status": status,
         "since": ctx.height,
-        "until": 0,
+        "until": 0 if status == "active" else ctx.height,
     }
     org_keys[org] = org_keys[org] + [name]
 
@@ -301,11 +321,12 @@ def own_key(org: str, key: bytes) -> dict:
 def end_key(org: str, key: bytes, reason: str):
     name = key.hex()
     record = keys[name]
+    if record["status"] == "active":
+        record["until"] = ctx.height
     record["status"] = "revoked"
-    record["until"] = ctx.height
     keys[name] = record
     org_keys[org] = [other for other in org_keys[org] if other != name]
-    KeyRevoked(org="org:" + org, by="org:" + org, key=key, reason=reason)
+    KeyRevoked(org="org:" + org, by=ctx.origin, key=key, reason=reason)
 
 
 def check_roles(roles: list, allowed: tuple):

@@ -40,8 +40,9 @@ DEARER = {
     "grants.request": 1.15,
     "grants.request (a policy)": 1.15,
     "grants.narrow": 1.14,
-    # A row counts the proposals of the day, beside two proofs of possession.
-    "governance.propose (an organisation)": 1.15,
+    # A row counts the proposals of the day, beside two proofs of possession; one kind lapses later.
+    "governance.propose (an organisation)": 1.16,
+    "governance.propose (a node)": 1.11,
     # A row counts the keys of the day.
     "orgs.add_key": 1.13,
     # The job leaves three lists of open jobs and the initiator's count; a row says who ended it, and why.

@@ -205,3 +205,23 @@ def test_a_validator_that_does_not_run_is_not_added_by_accident(consortium: Cons
     assert "7 validators need 5 running, and this node sees 4; away: ghost-1, ghost-2, ghost-3" in message
     assert desk.run("bank", *add(3), "--force")["readiness"]["status"] == "open"
     assert "7 validators need 5" in desk.refusal("bank", "proposal", "commit", "3")
+
+
+def test_a_key_that_is_not_lost_is_replaced_by_nobody(consortium: ConsortiumFolder, tmp_path: Path) -> None:
+    """Members propose and approve another admin key of one that has its own: it hears of it, and objects."""
+    desk = Desk(consortium)
+    genesis = consortium.org("regulator").path.parent / "genesis.json"
+    desk.run("bank", "key", "new", tmp_path / "new.key")
+    proof = desk.run("bank", "key", "prove", tmp_path / "new.key", "--org", "regulator", "--genesis", genesis)
+    given = f"{proof['public']}:{proof['proof']}"
+    made = desk.run("bank", "org", "propose-key", "regulator", given, "--reason", "it lost its key")
+    seq = str(made["result"])
+    for org in ("bureau", "registry"):
+        desk.run(org, "proposal", "approve", seq)
+    assert "unless its organisation objects: assent proposal commit" in " ".join(
+        desk.text("regulator", "proposal", "show", seq).split()
+    )
+    assert "can object for three days" in desk.refusal("bank", "proposal", "commit", seq)
+    assert "only the organisation whose admin key" in desk.refusal("bank", "proposal", "object", seq)
+    desk.run("regulator", "proposal", "object", seq, "--reason", "it is here")
+    assert "no open or committed proposal" in desk.refusal("bank", "proposal", "show", seq)

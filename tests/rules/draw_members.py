@@ -108,7 +108,7 @@ def dataset_step(dice: Dice) -> Drawn:
 
 def decide(dice: Dice) -> Drawn:
     """Propose a decision."""
-    kinds = (_admit, _admit, _org, _org, _node, _limits, _policy, _policy, _terms, _access)
+    kinds = (_admit, _admit, _org, _org, _replacement, _node, _limits, _policy, _policy, _terms, _access)
     return _proposed(dice, *dice.pick(kinds)(dice))
 
 
@@ -151,6 +151,13 @@ def _org(dice: Dice) -> tuple[str, dict[str, Any]]:
     kind = "suspend_org" if dice.often(0.7) else "expel_org"
     many = len(dice.model.members()) > 4
     return kind, {"org": dice.org() if many or dice.often(0.2) else dice.pick(dice.model.orgs)}
+
+
+def _replacement(dice: Dice) -> tuple[str, dict[str, Any]]:
+    org = dice.org()
+    name = dice.name(f"{org}/k") if dice.often(0.9) else dice.pick(dice.names.values())
+    whose = org if dice.often(0.95) else dice.member()
+    return "replace_key", {"org": org, "key": dice.learn(name), "proof": proof(name, whose)}
 
 
 def _node(dice: Dice) -> tuple[str, dict[str, Any]]:
@@ -234,7 +241,11 @@ def decision_step(dice: Dice) -> Drawn:
     found = _youngest(dice, places)
     if found is None:
         return None
-    who, method = _voting_step(dice, found, dice.model.proposals[found].content["kind"])
+    content = dice.model.proposals[found].content
+    if content["kind"] == "replace_key" and dice.often(0.1):
+        whose = content["payload"]["org"] if dice.often(0.8) else dice.member()
+        return dice.signer(whose), "governance.object_to", {"seq": found, "reason": "here it is"}
+    who, method = _voting_step(dice, found, content["kind"])
     args = {"seq": found, "hash": dice.model.proposals[found].hash} if method == "approve" else {"seq": found}
     return who, f"governance.{method}", args
 

@@ -9,6 +9,7 @@ from tests.rules import draw_schemas as schemas
 from tests.rules.draw import DAY_MS, HOUR_MS, MINUTE_MS, Dice, Drawn
 from tests.rules.draw_jobs import covers_question, forward_job
 from tests.rules.model_programs import VOTE_MS
+from tests.rules.model_voting import OBJECTION_MS
 
 Moment = tuple[int, Callable[[], Drawn]]
 """A block time (or a height), and a call that comes out otherwise on its other side."""
@@ -103,6 +104,8 @@ def _votes(dice: Dice) -> Iterator[Moment]:
             contract, args = "lifecycle", {"name": place[0], "seq": place[1]}
         for method in ("expire", "commit", "retract"):
             yield proposal.expires, partial(_anyone, dice, f"{contract}.{method}", **args)
+        if proposal.content.get("kind") == "replace_key":
+            yield proposal.proposed_at + OBJECTION_MS, partial(_anyone, dice, "governance.commit", **args)
     for (ballot, name, seq, org), until in model.said.items():
         args = {"name": name, "seq": seq, "ballot": ballot}
         yield until, lambda org=org, args=args: (dice.signer(org), "lifecycle.retract_vote", args)

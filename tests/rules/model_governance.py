@@ -9,7 +9,7 @@ from typing import Any
 from chain.primitives.values import encode_value
 from tests.rules.base import digest
 from tests.rules.model_freezing import Freezing
-from tests.rules.model_voting import AHEAD_MAX, DECISIONS, KINDS, QUORUM_FLOOR, Proposal
+from tests.rules.model_voting import AHEAD_MAX, DECISIONS, KINDS, OBJECTION_MS, QUORUM_FLOOR, Proposal
 
 PAYLOAD_BYTES_MAX = 32_768
 ROLES = ("validator", "observer")
@@ -48,6 +48,11 @@ class Seat:
     status: str
 
 
+def _waits(kind: str) -> int:
+    """How long whom a decision concerns can object to it, in ms."""
+    return OBJECTION_MS if kind == "replace_key" else 0
+
+
 class Governance(Freezing):
     """The rules of contract `governance`."""
 
@@ -74,7 +79,8 @@ class Governance(Freezing):
         self.go()
         seq = self.latest = self.latest + 1
         content = {"seq": seq, "kind": kind, "payload": payload, "not_before": not_before}
-        sealed, expires = digest(content), self.time + self.terms["proposal_ms"]
+        sealed = digest(content)
+        expires = self.time + self.terms["proposal_ms"] + _waits(kind)
         self.proposals[seq] = Proposal(
             seq, org, sealed, {**content, "reason": reason}, (org,), self.time, expires
         )
@@ -101,6 +107,17 @@ class Governance(Freezing):
         """Say that a proposal's time is over."""
         self._tell_decision("Expired", seq, self.expire_proposal(seq).content)
 
+    def governance_object_to(self, seq: int, reason: str) -> None:
+        """Stop the replacement of one's own admin key."""
+        org = self.role()
+        found = self.open_proposal(seq)
+        concerned = found.content["kind"] == "replace_key" and found.content["payload"]["org"] == org
+        self.must(concerned, "NOT_CONCERNED")
+        self.text(reason)
+        self.go()
+        del self.proposals[seq]
+        self._tell_decision("Objected", seq, found.content, reason=reason, votes=list(found.votes))
+
     def governance_commit(self, seq: int) -> int:
         """Carry a decision out."""
         self.role()
@@ -108,6 +125,7 @@ class Governance(Freezing):
         kind, payload = found.content["kind"], found.content["payload"]
         self.must(self.passed(kind, found.votes), "NOT_ENOUGH_VOTES")
         self.must(self.height >= found.content["not_before"], "TOO_EARLY")
+        self.must(self.time >= found.proposed_at + _waits(kind), "OBJECTION_TIME")
         self.possible(kind, payload)
         self.go()
         counted = self.counted(found.votes)
@@ -139,6 +157,9 @@ class Governance(Freezing):
             self.joining(payload["org"])
         elif kind in ("expel_org", "suspend_org", "reinstate_org"):
             self._org_fits(kind, payload)
+        elif kind == "replace_key":
+            self._fields(payload, "key", "org", "proof")
+            self.replacing(payload["org"], payload["key"], payload["proof"])
         elif kind == "set_policy":
             self._policy_fits(payload)
         elif kind == "set_access":
@@ -234,6 +255,8 @@ class Governance(Freezing):
                 self.suspend_org(payload["org"])
             case "reinstate_org":
                 self.reinstate(payload["org"])
+            case "replace_key":
+                self.replace_admin(payload["org"], payload["key"])
             case "set_limits":
                 self.limits = {**self.limits, **payload}
             case "set_terms":
@@ -317,7 +340,11 @@ class Governance(Freezing):
     def governance_readiness(self, seq: int) -> dict[str, Any]:
         """Answer what stands between a proposal and its commit."""
         found = self.proposal(seq)
-        return self.readiness_of(found.content["kind"], found, "open", found.content["not_before"])
+        kind = found.content["kind"]
+        ready = self.readiness_of(kind, found, "open", found.content["not_before"])
+        ready["from_time"] = found.proposed_at + _waits(kind) if _waits(kind) else 0
+        ready["due"] = ready["due"] and self.time >= ready["from_time"]
+        return ready
 
     def governance_check_proposal(self, seq: int) -> None:
         """Answer as its guards would."""

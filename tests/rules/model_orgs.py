@@ -202,7 +202,26 @@ class Orgs(Desk):
         self.orgs[org] = replace(self.orgs[org], status="active", down=0, turn=self._turn())
         self._tell_org("OrgReinstated", org)
 
+    def replacing(self, org: str, key: bytes, proof: bytes) -> None:
+        """Require that the members could give this organisation this admin key."""
+        self.need(org in self.orgs, "UNKNOWN_ORG")
+        self.must(self.orgs[org].status != "expelled", "WRONG_STATE")
+        self._new_key(org, key, proof)
+
+    def replace_admin(self, org: str, key: bytes) -> None:
+        """End all admin keys of an organisation, and register another."""
+        for known in self.keys_of(org):
+            if "admin" in known.roles:
+                self._end_key(org, known.key, "replaced by the members")
+        self._put(org, key, ("admin",))
+        self._tell_org("KeyAdded", org, key=key, roles=["admin"])
+
     # --- views
+
+    def orgs_check_replacement(self, org: str, key: bytes, proof: bytes) -> None:
+        """Answer whether it could be."""
+        self.replacing(org, key, proof)
+        self.go()
 
     def orgs_org_of(self, id: str) -> dict[str, Any]:
         """Answer with the record."""
@@ -260,7 +279,9 @@ class Orgs(Desk):
         self.keys[key] = Key(key, org, roles, self.height, self._turn(), day)
 
     def _end_key(self, org: str, key: bytes, reason: str) -> None:
-        self.keys[key] = replace(self.keys[key], ended=self.height)
+        known, down = self.keys[key], self.orgs[org].down
+        last = max(down, known.since) if down else self.height
+        self.keys[key] = replace(known, ended=last)
         self._tell_org("KeyRevoked", org, key=key, reason=reason)
 
     def _tell_org(self, event: str, org: str, **fields: Any) -> None:
@@ -306,7 +327,7 @@ class Orgs(Desk):
             "roles": list(key.roles),
             "status": "revoked" if ended else org.status,
             "since": key.since,
-            "until": key.ended if ended else org.down,
+            "until": key.ended if ended else max(org.down, key.since) if org.down else 0,
         }
 
 

@@ -9,14 +9,15 @@ from typing import Any
 from tests.rules.model_run import Run
 
 DECISIONS = (
-    "admit_org", "expel_org", "suspend_org", "reinstate_org", "add_node", "remove_node", "change_role",
-    "change_address", "set_limits", "set_policy", "set_terms", "set_access",
+    "admit_org", "replace_key", "expel_org", "suspend_org", "reinstate_org", "add_node", "remove_node",
+    "change_role", "change_address", "set_limits", "set_policy", "set_terms", "set_access",
 )  # fmt: skip
 KINDS = (*DECISIONS, "contract", "system_contract", "program")
 QUORUM_FLOOR = (
     *("system_contract", "set_policy", "admit_org", "expel_org", "suspend_org", "reinstate_org"),
-    *("add_node", "remove_node", "change_role"),
+    *("replace_key", "add_node", "remove_node", "change_role"),
 )
+OBJECTION_MS = 3 * 86_400_000
 OPEN_MAX, AHEAD_MAX = 32, 10**6
 PROPOSALS_A_DAY_MAX, RETRACTIONS_A_DAY_MAX = 200, 200
 Place = int | tuple[str, int]

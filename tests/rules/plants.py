@@ -62,6 +62,18 @@ PLANTS: dict[str, Plant] = {
         "members.set(members.get())",
         "an organisation that left still counts as a member",
     ),
+    "replaced-admin-key-signs": Plant(
+        "orgs",
+        '        if "admin" in keys[name]["roles"]:\n            end_key(org,',
+        '        if keys[name]["roles"] == ["admin", "agent"]:\n            end_key(org,',
+        "an admin key that was taken for lost goes on signing beside the one in its place",
+    ),
+    "anyones-key-in-its-place": Plant(
+        "orgs",
+        '"WRONG_STATE")\n    check_key(key)\n    check_possession(org, key, proof)\n',
+        '"WRONG_STATE")\n    check_key(key)\n',
+        "members put a key into an organisation's place that its holder did not prove",
+    ),
     "one-key-too-many": Plant(
         "orgs",
         "require(len(org_keys[org]) < KEYS_MAX",
@@ -496,6 +508,22 @@ PLANTS: dict[str, Plant] = {
         "histories grow by votes that are taken back and given again",
     ),
     # --- governance
+    "key-replaced-at-once": _without(
+        "governance",
+        'require(ctx.block_time >= objection_ends(proposal), "OBJECTION_TIME")',
+        "members replace an admin key before its organisation could object",
+    ),
+    "anyone-objects": _without(
+        "governance",
+        'require(proposal["kind"] == "replace_key" and proposal["payload"]["org"] == org, "NOT_CONCERNED")',
+        "a member stops whatever the others decide",
+    ),
+    "key-replaced-by-a-majority": Plant(
+        "governance",
+        '    "replace_key",\n    "add_node",\n',
+        '    "add_node",\n',
+        "a bare majority may be let take over members by keys of its own",
+    ),
     "former-members-votes-count": Plant(
         "governance",
         '"passed": len(counted) >= needed,',

@@ -569,7 +569,7 @@ def test_any_two_deciding_groups_of_the_careful_kinds_share_a_correct_member(n: 
 
 TAKES_OVER = (
     *("admit_org", "expel_org", "suspend_org", "reinstate_org", "set_policy", "system_contract"),
-    *("add_node", "remove_node", "change_role"),
+    *("replace_key", "add_node", "remove_node", "change_role"),
 )
 
 

@@ -23,8 +23,12 @@ OF_ITS_KIND = ("guards of its kind", "the table above")
 NEVER = {
     ("governance", "UNKNOWN_KIND"): ("approve", "commit", "check_proposal", "readiness"),
     ("lifecycle", "UNKNOWN_PROPOSAL"): ("set_access", "check_access"),
+    ("orgs", "BAD_ROLE"): ("replace_admin",),
+    ("orgs", "TOO_MANY_KEYS"): ("replace_admin",),
 }
-"""Checked when the proposal was made; of a contract in force there always is one."""
+"""Checked when the proposal was made; of a contract in force there always is one; one key takes
+the place of one or more, with a role that is known.
+"""
 Function = tuple[str, str]
 
 
