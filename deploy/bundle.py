@@ -21,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 
 import click
+from packaging.requirements import Requirement
 from packaging.utils import parse_wheel_filename
 
 from chain.client.console import print_text, reports_errors, speaking
@@ -68,6 +69,20 @@ def runtime_pins() -> list[Pin]:
                 "scripts/setup"
             )
     return found
+
+
+def root_modules() -> list[str]:
+    """Return the modules of what Assent depends on directly, which a host must be able to load."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    roots = {canonical(Requirement(text).name) for text in project["dependencies"]}
+    owners = metadata.packages_distributions()
+    return sorted(
+        module
+        for module, names in owners.items()
+        if module.isidentifier()
+        and not module.startswith("_")
+        and roots & {canonical(name) for name in names}
+    )
 
 
 def fetch(pins: Iterable[Pin], target: Path, wheels: Path | None) -> None:
@@ -127,8 +142,11 @@ def glibc_of(names: Iterable[str]) -> str:
     return "{}.{}".format(*max(found)) if found else ""
 
 
-def compose(folder: Path) -> None:
-    """Complete a folder that has `wheels`, and `share` if there is any: installer, requirements, manifest."""
+def compose(folder: Path, loads: Iterable[str] = ()) -> None:
+    """Complete a folder that has `wheels`, and `share` if there is any: installer, requirements, manifest.
+
+    `loads` are the modules that must load on a host, or it lacks a library of its system.
+    """
     wheels = {path.name: digest(path) for path in sorted((folder / "wheels").iterdir())}
     shutil.copy(INSTALLER, folder / "install")
     (folder / "install").chmod(0o755)
@@ -153,6 +171,7 @@ def compose(folder: Path) -> None:
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "machine": platform.machine(),
         "glibc": glibc_of(wheels),
+        "loads": list(loads),
         "files": files,
     }
     (folder / "MANIFEST.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -166,7 +185,7 @@ def make_bundle(target: Path, wheels: Path | None = None) -> Path:
         fetch(runtime_pins(), folder / "wheels", wheels)
         own_wheel(folder / "wheels")
         _copy(SHARED, folder / "share")
-        compose(folder)
+        compose(folder, root_modules())
         version = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))["assent"]
         top = f"assent-{version}-{python_tag()}-{platform.machine()}"
         target.mkdir(parents=True, exist_ok=True)

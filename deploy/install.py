@@ -41,6 +41,7 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))
         kind, files = found["kind"], found["files"]
         words = [found[name] for name in ("assent", "python", "machine", "glibc")]
+        loads = found["loads"]
         facts = [(entry["sha256"], entry["bytes"]) for entry in files.values()]
     except FileNotFoundError:
         raise NotInstalled(DAMAGED, f"{bundle / MANIFEST}: missing; {AGAIN}") from None
@@ -48,13 +49,22 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
         raise NotInstalled(
             DAMAGED, f"{bundle / MANIFEST}: damaged ({type(error).__name__}); {AGAIN}"
         ) from None
-    if kind != "assent-bundle" or not all(isinstance(word, str) for word in words) or not facts:
+    if (
+        kind != "assent-bundle"
+        or not all(isinstance(word, str) for word in words)
+        or not (facts and names(loads))
+    ):
         raise NotInstalled(DAMAGED, f"{bundle / MANIFEST}: not the manifest of a bundle of Assent; {AGAIN}")
     if found["format"] != 1:
         raise NotInstalled(
             CONFIG, f"{bundle / MANIFEST}: format {found['format']}, and this installer reads 1"
         )
     return found
+
+
+def names(loads: Any) -> bool:
+    """Tell whether these are names of modules, which Python imports as they stand."""
+    return isinstance(loads, list) and all(isinstance(name, str) and name.isidentifier() for name in loads)
 
 
 def verify(bundle: Path, manifest: dict[str, Any]) -> None:
@@ -150,6 +160,9 @@ def install(bundle: Path, manifest: dict[str, Any], folder: Path) -> None:
             "pip",
         )
         run([str(python), "-I", "-m", "pip", "--disable-pip-version-check", "check"], "pip check")
+        for name in manifest["loads"]:
+            words = [str(python), "-I", "-c", f"import {name}"]
+            run(words, f"loading {name} (a library may be missing)", CONFIG)
         said = run([str(folder / ".venv" / "bin" / "assent"), "--version"], "assent --version")
         if manifest["assent"] not in said.split():
             raise NotInstalled(
@@ -166,7 +179,7 @@ def install(bundle: Path, manifest: dict[str, Any], folder: Path) -> None:
         os.umask(old)
 
 
-def run(line: list[str], what: str) -> str:
+def run(line: list[str], what: str, status: int = IO) -> str:
     """Run one step, where no setting of a user or of pip has a say; return what it prints (NotInstalled)."""
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -178,7 +191,7 @@ def run(line: list[str], what: str) -> str:
     )
     if done.returncode:
         raise NotInstalled(
-            IO, f"{what} failed, and nothing was installed:\n{done.stdout}{done.stderr}".rstrip()
+            status, f"{what} failed, and nothing was installed:\n{done.stdout}{done.stderr}".rstrip()
         )
     return done.stdout
 

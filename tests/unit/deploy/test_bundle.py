@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from deploy import install as installer
-from deploy.bundle import glibc_of
+from deploy.bundle import glibc_of, root_modules
 from deploy.packing import pack
 from tests.unit.deploy.toys import VERSION, install, toy_bundle, toy_wheel
 
@@ -149,6 +149,24 @@ def test_what_fails_in_the_middle_leaves_nothing(bundle: Path, tmp_path: Path) -
     assert done.returncode == 65
     assert f"assent --version says 'assent, version {VERSION}', and not 8.0" in done.stderr
     assert not (tmp_path / "opt").exists()
+
+
+def test_a_host_that_lacks_a_library_is_told_what_does_not_load_and_nothing_is_left(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """Wheels are there and whole, and the C library beside them is not."""
+    manifest = json.loads((bundle / "MANIFEST.json").read_text())
+    (bundle / "MANIFEST.json").write_text(json.dumps({**manifest, "loads": ["assent", "of_no_wheel"]}))
+    done = install(bundle, tmp_path / "opt")
+    assert done.returncode == 78
+    assert "loading of_no_wheel (a library may be missing) failed, and nothing was installed" in done.stderr
+    assert not (tmp_path / "opt").exists()
+
+
+def test_what_assent_depends_on_must_load_on_a_host() -> None:
+    assert {"numpy", "plyvel", "duckdb", "nacl", "cryptography", "adbc_driver_postgresql"} <= set(
+        root_modules()
+    )
 
 
 def test_a_command_that_is_no_link_is_not_replaced(bundle: Path, tmp_path: Path) -> None:
