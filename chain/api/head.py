@@ -15,7 +15,7 @@ from chain.api.origin import host_fault, origin_fault
 HEAD_BYTES_MAX = 16_384
 """Request line and header fields."""
 FIELDS_MAX = 64
-PAGES = ("/health", "/ready", "/metrics")
+PAGES = ("/health", "/ready", "/metrics", "/head")
 OPEN_PAGES = PAGES[:2]
 """Probes ask for them by whatever name; they tell nothing that a page of elsewhere could use."""
 RPC, SOCKET = "/", "/ws"

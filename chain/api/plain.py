@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 from chain.api.head import JSON, PAGES, RequestHead
 from chain.api.principals import AccessScope, Principal
@@ -17,6 +18,8 @@ from chain.config import RpcSection
 TEXT = "text/plain; charset=utf-8"
 METRICS_KEPT_S = 0.25
 """The text of the metrics is made no more often; it takes a millisecond or two."""
+HEAD_KEPT_S = 0.25
+"""A statement is signed no more often."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -51,12 +54,17 @@ def late(config: RpcSection) -> str:
 
 
 class Pages:
-    """`/health`, `/ready` and `/metrics` of a node."""
+    """`/health`, `/ready`, `/metrics` and `/head` of a node."""
 
     def __init__(
-        self, ready: Callable[[], str], metrics: Callable[[], bytes], now: Callable[[], float]
+        self,
+        ready: Callable[[], str],
+        metrics: Callable[[], bytes],
+        now: Callable[[], float],
+        head: Callable[[], Any],
     ) -> None:
-        """`ready()` returns "" when the node can serve, else why not."""
+        """`ready()` returns "" when the node can serve, else why not; `head()` its head statement."""
+        self._head, self._said, self._said_until = head, b"", float("-inf")
         self._ready, self._metrics, self._now = ready, metrics, now
         self._kept, self._kept_until = b"", float("-inf")
 
@@ -76,6 +84,10 @@ class Pages:
             reason = self._ready()
             body = json.dumps({"ready": not reason, "reason": reason if told else ""}).encode()
             return (503 if reason else 200), JSON, body
+        if path == "/head":
+            if self._now() >= self._said_until:
+                self._said, self._said_until = json.dumps(self._head()).encode(), self._now() + HEAD_KEPT_S
+            return 200, JSON, self._said
         if self._now() >= self._kept_until:
             self._kept, self._kept_until = self._metrics(), self._now() + METRICS_KEPT_S
         return 200, "text/plain; version=0.0.4; charset=utf-8", self._kept

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from aiohttp import web
 
@@ -59,12 +59,14 @@ class RpcServer:
         now: Callable[[], float] | None = None,
         principals: Principals | None = None,
         tls: ssl.SSLContext | None = None,
+        head: Callable[[], Any] = dict,
     ) -> None:
         """`ready()` returns "" when the node can serve, else why not; `now()` is the clock of deadlines.
 
         Without `principals` whoever reaches the port is its operator; without `tls` it speaks plainly.
+        `head()` returns the node's head statement, as JSON.
         """
-        self._principals, self._tls = principals or Everybody(), tls
+        self._principals, self._tls, self._head = principals or Everybody(), tls, head
         self._config, self._methods, self._subscriptions = config, methods, subscriptions
         self._ready, self._metrics, self._now = ready, metrics, now
         self._listener: socket.socket | None = None
@@ -83,7 +85,7 @@ class RpcServer:
         host, port = split_address(self._config.listen)
         self._behind = Behind(
             Heads(loop, {host.lower(), *self._config.hosts}, self._config.max_request_bytes).read,
-            Pages(self._ready, self._metrics.render, door.now).answer,
+            Pages(self._ready, self._metrics.render, door.now, self._head).answer,
             calls.answer,
             cast(web.Server, runner.server),
         )

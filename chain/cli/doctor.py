@@ -28,6 +28,7 @@ from chain.cli.doctor_checks import (
     check_python,
     check_writable,
     fine,
+    judge_head,
     now_ms,
 )
 from chain.cli.layout import ConsortiumFolder, OrgFolder, open_consortium
@@ -127,6 +128,9 @@ async def _about_the_chain(
     try:
         async with own_client(org, genesis, timeout_s=ASK_S) as client:
             info = await client.request("getNodeInfo")
+            found.append(
+                judge_head(await client.page("/head"), genesis.chain_id, str(info.get("key")), now_ms())
+            )
             nodes = [node for node in await nodes_of(client) if node["role"] == VALIDATOR]
         runs = True
         found += _about_the_node(org, info)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import Any
 
 from chain.cli import processes
 from chain.cli.found_files import FoundersFolder, check_record
@@ -33,6 +34,7 @@ from chain.primitives.acceptor import cannot_listen
 from chain.primitives.certificate import quorum
 from chain.primitives.descriptors import limit_for
 from chain.primitives.errors import AssentError, Exit
+from chain.primitives.headstatement import head_from_json
 from chain.primitives.keyfile import PASSPHRASE_VARIABLE, is_sealed
 from chain.primitives.settings import check_address, split_address
 from chain.primitives.visible import error_text
@@ -46,6 +48,7 @@ MIB, GIB = 2**20, 2**30
 DISK_LEAST, DISK_GOOD = 256 * MIB, 5 * GIB
 INODES_LEAST, INODES_GOOD = 1_000, 10_000
 DIAL_S = 3.0
+HEAD_AGE_MS = 60_000
 TIME_ERROR = 5
 """What adjtimex(2) returns where nobody keeps the clock right."""
 TIMEX_BYTES = 512
@@ -151,6 +154,21 @@ def _kept_right() -> bool | None:
     except (OSError, AttributeError):
         return None
     return None if state < 0 else state != TIME_ERROR
+
+
+def judge_head(page: Any, chain_id: bytes, key: str, now: int) -> Diagnosis:
+    """Judge the head statement of the own node, which others go by: chain, key, signature, clock."""
+    try:
+        stated = head_from_json(page)
+    except (KeyError, TypeError, ValueError):
+        return Diagnosis("head", WRONG, "it signs no head statement", "start the node anew", Exit.REFUSED)
+    if stated.chain_id != chain_id or stated.node.hex() != key or not stated.holds():
+        said = "its head statement is of another chain or key, or its signature does not hold"
+        return Diagnosis("head", WRONG, said, "see what listens at rpc.listen", Exit.DAMAGED)
+    if abs(now - stated.time) > HEAD_AGE_MS:
+        said = f"its head statement is of {moment(stated.time)}, and it is {moment(now)} here"
+        return Diagnosis("head", DOUBTFUL, said, "let chrony or systemd-timesyncd keep the clock right")
+    return fine("head", f"it states height {stated.height}, signed by its key")
 
 
 def check_disks(folders: Sequence[Path]) -> Iterator[Diagnosis]:

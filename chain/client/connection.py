@@ -172,7 +172,7 @@ class Connection:
         return options | {"ssl": aiohttp.Fingerprint(sha256(self._certificate).digest())}
 
     async def page(self, path: str) -> dict[str, Any]:
-        """Return what the node says at "/health" or "/ready", also that it is not; raise NodeUnreachable."""
+        """Return what the node says at "/health", "/ready" or "/head"; raise NodeUnreachable."""
         if self._session is None:
             raise RuntimeError("a connection is used inside `async with`")
         self._bearer = self._access.bearer()

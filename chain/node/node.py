@@ -25,7 +25,7 @@ from chain.api.streams import Streams
 from chain.api.tokens import TokenFile
 from chain.api.waits import Waits
 from chain.config import CONNECTIONS_MIN, NodeConfig, NodeFiles
-from chain.ledger.block import DecodedTransaction
+from chain.ledger.block import DecodedTransaction, header_hash
 from chain.ledger.genesis import Genesis
 from chain.ledger.ledger import Ledger
 from chain.ledger.store.leveldb import LevelStore
@@ -46,8 +46,10 @@ from chain.node.threads import ThreadWorkers
 from chain.node.traffic import NODE_PRICES
 from chain.node.upkeep import Upkeep, check_archive
 from chain.primitives.certificate import fault_bound
+from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.descriptors import budget_descriptors
 from chain.primitives.errors import AssentError
+from chain.primitives.headstatement import head_to_json, sign_head
 from consensus.settings import Timing
 from contracts.runtime import ContractRuntime
 from contracts.selfcheck import self_check
@@ -134,7 +136,7 @@ class Node:
         principals = self._make_principals(config, files, certificate)
         self._rpc = RpcServer(
             config.rpc, method_table(self), self.streams, self.status.why_not_ready, self.metrics,
-            principals=principals, tls=tls,
+            principals=principals, tls=tls, head=self._say_head,
         )  # fmt: skip
         self._timer: asyncio.Handle | None = None
         self._timer_due = 0.0
@@ -176,6 +178,14 @@ class Node:
             upkeep=Upkeep(self.ledger, config.storage.keep_blocks, files.archive_dir),
             signed=SignedSkips(self._identity.file),
         )
+
+    def _say_head(self) -> dict[str, Any]:
+        """Say and sign which certified header this node has, and when."""
+        height = self.ledger.certified_height
+        header = self.ledger.read.header(height)
+        hashed = ZERO_HASH if header is None else header_hash(header)
+        chain, now = self._genesis.chain_id, self._clock.wall_ms()
+        return head_to_json(sign_head(self._key, chain, height, hashed, now))
 
     def _make_principals(self, config: NodeConfig, files: NodeFiles, certificate: bytes) -> Principals:
         """Return who may ask; `certificate` is what the port shows in TLS, in DER, if it does."""

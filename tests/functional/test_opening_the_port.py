@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -17,6 +18,8 @@ import pytest
 from live import assent
 
 from chain.cli.init import create_consortium, org_ports
+from chain.ledger.genesis import load_genesis
+from chain.primitives.headstatement import head_from_json
 from chain.primitives.settings import split_address
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -74,6 +77,12 @@ def test_an_operator_opens_the_port_to_a_colleague_as_the_document_says(tmp_path
         anybody = ssl._create_unverified_context()
         with urllib.request.urlopen(f"https://127.0.0.1:{port}/health", context=anybody, timeout=10) as page:
             assert page.status == 200
+        with urllib.request.urlopen(f"https://127.0.0.1:{port}/head", context=anybody, timeout=10) as page:
+            stated = head_from_json(json.loads(page.read()))
+        genesis = load_genesis(made.genesis)
+        assert (stated.chain_id, stated.node) == (genesis.chain_id, genesis.validator_keys[0])
+        assert stated.holds()
+        assert "head: it states height" in assent("doctor", bank.path).stdout
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(f"https://127.0.0.1:{port}/metrics", context=anybody, timeout=10)
     finally:

@@ -161,7 +161,8 @@ async def test_a_port_in_use_is_named_with_the_setting() -> None:
 
 async def test_health_readiness_and_metrics_are_served() -> None:
     async with serving() as port, aiohttp.ClientSession() as session:
-        for path, status in (("/health", 200), ("/ready", 200), ("/metrics", 200), ("/nothing", 404)):
+        pages = ("/health", "/ready", "/metrics", "/head")
+        for path, status in (*((page, 200) for page in pages), ("/nothing", 404)):
             async with session.get(port.url + path) as response:
                 assert response.status == status
             async with session.head(port.url + path) as response:

@@ -281,7 +281,10 @@ def test_a_node_of_another_version_one_that_stalls_and_what_it_notes_are_told(
             async def variable(*_: str) -> Any:
                 return []
 
-            return SimpleNamespace(request=request, variable=variable)
+            async def page(_: str) -> Any:
+                return {}
+
+            return SimpleNamespace(request=request, variable=variable, page=page)
 
         async def __aexit__(self, *_: object) -> None: ...
 
@@ -290,6 +293,7 @@ def test_a_node_of_another_version_one_that_stalls_and_what_it_notes_are_told(
     assert told.exit_code == Exit.NO_QUORUM
     assert "\x1b" not in told.output
     assert "node: it runs Assent 0.0.1, and installed is" in told.output
+    assert "head: it signs no head statement" in told.output
     assert "wrong     node: too few\n          → start them" in told.output
     assert "→ set it" in told.output
 
