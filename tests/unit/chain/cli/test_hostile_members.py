@@ -89,7 +89,7 @@ MORE = {
     ("validator", "set-role"): ["--force"],
     ("validator", "remove"): ["--force"],
     ("job", "preflight"): [
-        *("--program", "x", "--purpose", "x", "--receiver", "x"),
+        *("--program", "private-join", "--purpose", "x", "--receiver", "x"),
         *("--input", "a/b:x=join", "--input", "a/c:x=join"),
     ],
 }
