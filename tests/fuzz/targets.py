@@ -429,7 +429,8 @@ def _rpc() -> tuple[Calls, asyncio.AbstractEventLoop]:
                 found.append(refusal)
         return found
 
-    said, streams = SimpleNamespace(info=dict, consensus=dict, peers=list, sync=dict), Streams(ledger)
+    streams = Streams(ledger)
+    said = SimpleNamespace(info=dict, consensus=dict, peers=list, sync=dict, evidence=lambda *_: [])
     node: Any = SimpleNamespace(
         ledger=ledger, pool=pool, runtime=ContractRuntime(), status=said, streams=streams, submit=submit,
         waits=Waits(256), lane=Lane(),
