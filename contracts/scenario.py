@@ -122,6 +122,7 @@ class DataUse:
             "columns": dict(COLUMNS),
             "purpose": "research",
             "legal_basis": "contract 7",
+            "asked_because": "",
             "programs": [PROGRAM],
             "receivers": [to],
             "co_parties": list(self.orgs),

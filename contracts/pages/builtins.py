@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from contracts.pages.arguments import a_number, a_table, a_text, some_cells, some_items, walked, whole
+from contracts.pages.calendar import day_number, moment_number
 from contracts.pages.faults import Unfit
 from contracts.pages.limits import LIST_MAX, RELEASE_NAME_MAX, RELEASES_MAX, REPEAT_MAX
 from contracts.pages.numbers import bounded, number_text
@@ -17,6 +18,8 @@ from contracts.pages.values import NoiseAsked, PageTable, Repeat, Secret, Sizes,
 from contracts.pages.workbench import Workbench
 
 Call = Callable[..., Any]
+_BOUND_MAX = 2**53
+"""Of what `range` begins and ends with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +252,10 @@ def _range(
     bench: Workbench, start: object, stop: object = None, step: object = Fraction(1)
 ) -> list[Fraction]:
     numbers = (Fraction(0), start) if stop is None else (start, stop)
-    first, last = (whole(each, -LIST_MAX, LIST_MAX, "a bound of range") for each in numbers)
-    made = range(first, last, whole(step, -LIST_MAX, LIST_MAX, "the step") or 1)
+    first, last = (whole(each, -_BOUND_MAX, _BOUND_MAX, "a bound of range") for each in numbers)
+    made = range(first, last, whole(step, -_BOUND_MAX, _BOUND_MAX, "the step") or 1)
+    if len(made) > LIST_MAX:
+        raise Unfit("ARGUMENT", f"a range of {len(made)} numbers", f"at most {LIST_MAX} of them")
     bench.pay_items(len(made))
     return [Fraction(number) for number in made]
 
@@ -281,6 +286,16 @@ def _enumerate(bench: Workbench, x: object) -> list[object]:
 def _str(bench: Workbench, x: object) -> str:
     del bench
     return number_text(a_number(x, "what str takes"))
+
+
+def _day(bench: Workbench, text: object) -> Fraction:
+    del bench
+    return day_number(text)
+
+
+def _moment(bench: Workbench, text: object) -> Fraction:
+    del bench
+    return moment_number(text)
 
 
 def _laplace(bench: Workbench, epsilon: object) -> NoiseAsked:
@@ -390,4 +405,6 @@ FUNCTIONS: Mapping[str, PageFunction] = {
     "zip": _f(_zip, "one other", 2, "pairs of two lists"),
     "enumerate": _f(_enumerate, "x", 1, "items with their places"),
     "str": _f(_str, "x", 1, "a number as text"),
+    "day": _f(_day, "text", 1, "the number of a day, as dates have it"),
+    "moment": _f(_moment, "text", 1, "the number of a second, as timestamps have it"),
 }

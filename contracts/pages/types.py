@@ -25,9 +25,10 @@ COLUMN_KINDS = {
     "text": "text",
     "category": "text",
     "date": "integer",
+    "timestamp": "integer",
     "any": "any",
 }
-"""Types of columns in schemas, and the kinds of their cells; a date is its day's number."""
+"""Types of columns in schemas, and the kinds of their cells; dates are days, timestamps whole seconds, since 1970."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ GrantRequested = Event(
     columns=dict,
     purpose=str,
     legal_basis=str,
+    asked_because=str,
     programs=list,
     receivers=list,
     co_parties=list,
@@ -215,6 +216,7 @@ def request(
     columns: dict[str, str],
     purpose: str,
     legal_basis: str,
+    asked_because: str,
     programs: list[str],
     receivers: list[str],
     co_parties: list[str],
@@ -229,6 +231,7 @@ def request(
     check_own_id(id, org)
     check_id(purpose)
     check_text(legal_basis)
+    check_text(asked_because)
     require(orgs.has_role(org, "user"), "ORG_ROLE_MISSING")
     require(id not in grants, "GRANT_EXISTS")
     check_columns(columns)
@@ -252,6 +255,7 @@ def request(
         "columns": columns,
         "purpose": purpose,
         "legal_basis": legal_basis,
+        "asked_because": asked_because,
         "programs": programs,
         "receivers": receivers,
         "co_parties": co_parties,
@@ -278,6 +282,7 @@ def request(
         columns=columns,
         purpose=purpose,
         legal_basis=legal_basis,
+        asked_because=asked_because,
         programs=programs,
         receivers=receivers,
         co_parties=co_parties,

@@ -17,6 +17,7 @@ from privcompute.mpc.rounds import OnProgress
 from privcompute.programs.base import InputColumn, InputRefused, no_progress
 from privcompute.programs.encoding import split_rows
 
+_DAYS = np.dtype("datetime64[D]")
 CELLS_MAX = 1 << 25
 """Cells of one value: about 0.5 GB of shares."""
 
@@ -113,8 +114,9 @@ def cells_of_kind(cells: NDArray[Any], kind: str) -> NDArray[Any]:
     """Return a table's column as own work takes it: int64, float64, or texts."""
     if kind == "text":
         return np.asarray(cells, dtype=str)
-    if cells.dtype.kind == "M":
-        return cells.astype("datetime64[D]").astype(np.int64)
+    if cells.dtype.kind == "M":  # days of dates; whole seconds of timestamps, towards the past
+        unit = "D" if cells.dtype == _DAYS else "s"
+        return cells.astype(f"datetime64[{unit}]").astype(np.int64)
     return cells.astype(np.float64 if kind == "real" else np.int64)
 
 

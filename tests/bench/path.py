@@ -250,6 +250,7 @@ class Path:
             "columns": {"id": "join-only", "income": "aggregate-only", "age": "plain"},
             "purpose": "credit-risk",
             "legal_basis": "consent 2026-1",
+            "asked_because": "",
             "programs": ["statistics"],
             "receivers": ["bank"],
             "co_parties": list(OWNERS),

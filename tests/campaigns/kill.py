@@ -257,6 +257,7 @@ class Scene:
                 "columns": {name: TERMS[name] for name in columns_of(org)},
                 "purpose": "research",
                 "legal_basis": "consent",
+                "asked_because": "",
                 "programs": list(PROGRAMS),
                 "receivers": ["bank"],
                 "co_parties": list(ORGS),

@@ -59,6 +59,8 @@ PROGRAMS: tuple[Program, ...] = (
     traced("nothing but a count", page()),
     spent("steps without end", page(*turns("y = 1"))),
     spent("lists of lists", page(*turns("y = [k for k in range(1000)]"))),
+    spent("days and moments without end", page(*turns('y = day("2024-02-29")', 'y = moment("2024-02-29T23:59:59Z")'))),
+    refused("a range of too many numbers", page("for i in range(2 ** 40):", "    y = i")),
     spent("texts put together", page('x = "abcdefgh"', *turns("y = x + x + x + x + x + x + x + x"))),
     spent("numbers of as many bits as there may be", page("x = 2 ** 60 * 2 ** 60 + 1", *turns("y = (x / 3) * 3 / (x - 7)"))),
     refused("a plan of more nodes than there may be", page("x = a.y", *turns("x = x + (1000 * j + i)", inner=20), released("sum(x)"))),

@@ -35,6 +35,7 @@ def request(dice: Dice) -> Drawn:
         "columns": {name: dice.pick(CONSTRAINTS) for name in dice.some(names)},
         "purpose": dice.pick(("credit-risk", "credit-risk", "research")),
         "legal_basis": "consent",
+        "asked_because": dice.pick(("", "", "a wish")),
         "programs": dice.some(PROGRAMS, 2) if dice.often(0.97) else [],
         "receivers": dice.some(members, len(members)) if dice.often(0.98) else [],
         "co_parties": members if dice.often(0.7) else dice.some(members),

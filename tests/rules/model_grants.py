@@ -31,6 +31,7 @@ class Grant:
     grantee: str
     purpose: str
     legal_basis: str
+    asked_because: str
     terms: Terms
     requested_at: int
     status: str = "requested"
@@ -80,6 +81,7 @@ class Requests(Datasets):
         columns: dict[str, str],
         purpose: str,
         legal_basis: str,
+        asked_because: str,
         programs: list[str],
         receivers: list[str],
         co_parties: list[str],
@@ -95,6 +97,7 @@ class Requests(Datasets):
         self.own_name(id)
         self.ident(purpose)
         self.text(legal_basis)
+        self.text(asked_because)
         self.must(self.has(org, "user"), "ORG_ROLE_MISSING")
         self.must(id not in self.grants, "GRANT_EXISTS")
         self.reach("datasets")
@@ -137,7 +140,7 @@ class Requests(Datasets):
             "policy": policy,
         }
         self.grants[id] = Grant(
-            id, dataset, version, source.owner, org, purpose, legal_basis, terms, self.time,
+            id, dataset, version, source.owner, org, purpose, legal_basis, asked_because, terms, self.time,
             decide_by=min(self.time + DECIDE_MS, expires),
         )  # fmt: skip
         self.votes[id] = {}
@@ -146,7 +149,7 @@ class Requests(Datasets):
         }
         self._tell_grant(
             "GrantRequested", id, version=version, purpose=purpose, legal_basis=legal_basis,
-            runs=quota_runs, **said,
+            asked_because=asked_because, runs=quota_runs, **said,
         )  # fmt: skip
 
     def _room_to_ask(self, org: str, dataset: str) -> None:
@@ -400,6 +403,7 @@ class Requests(Datasets):
             "grantee": grant.grantee,
             "purpose": grant.purpose,
             "legal_basis": grant.legal_basis,
+            "asked_because": grant.asked_because,
             **grant.terms,
             "requested_at": grant.requested_at,
             "decide_by": grant.decide_by,

@@ -4,11 +4,9 @@ A column is named by ("dataset", "column"). `columns` are described by `figures`
 least, greatest) and `quantiles` (parts from 0 to 1, linear between neighbouring cells). `correlations` are pairs
 of columns; with ("dataset", "column", low, high) cells are brought within these bounds, and with an `epsilon`
 above 0 the figure has noise. `histograms` are columns, by their registered bins. `groups` are (by,) or (by, of):
-rows counted, and a column summed, for each registered category of `by`. Groups and bins of fewer rows than
-`min_group` show 0; so does the smallest other one where they could be told from the total.
+rows counted, and a column summed, for each registered category of `by`. Jobs hide groups and bins of fewer rows
+than their minimum, and the smallest other one where they could be told from the total.
 """
-
-FAR = 2 ** 40
 
 
 def cells(rows, named):
@@ -56,15 +54,6 @@ def figure(x, name):
     return least(x) if name == "least" else greatest(x)
 
 
-def shown(counts, min_group):
-    """1 for groups that may be shown: large ones, without the smallest of them if it would give small ones away."""
-    small = counts < min_group
-    hidden = sum(where(small, counts, 0))
-    exposed = (hidden < min_group) & (sum(small) > 0)
-    smallest = least(counts + where(small, FAR, 0))
-    return ~small & ~((counts == smallest) & exposed)
-
-
 def run(
     *tables,
     receivers=("tables1",),
@@ -75,7 +64,6 @@ def run(
     epsilon=0,
     histograms=(),
     groups=(),
-    min_group=5,
 ):
     rows = join(tables)
     told(count(rows), receivers, "rows in common")
@@ -93,13 +81,10 @@ def run(
         else:
             told(found, receivers, name)
     for named in histograms:
-        counts = count(rows, by=bins(cells(rows, named)))
-        told(where(shown(counts, min_group), counts, 0), receivers, "bins of " + called(named))
+        told(count(rows, by=bins(cells(rows, named))), receivers, "bins of " + called(named))
     for group in groups:
         by = one_hot(cells(rows, group[0]))
-        counts = count(rows, by=by)
-        seen = shown(counts, min_group)
-        told(where(seen, counts, 0), receivers, "rows by " + called(group[0]))
+        told(count(rows, by=by), receivers, "rows by " + called(group[0]))
         if len(group) == 2:
             sums = sum(cells(rows, group[1]), by=by)
-            told(where(seen, sums, 0), receivers, "sum of " + called(group[1]) + " by " + called(group[0]))
+            told(sums, receivers, "sum of " + called(group[1]) + " by " + called(group[0]))

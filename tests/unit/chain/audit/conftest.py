@@ -106,6 +106,7 @@ class Story:
             "columns": {"income": "aggregate-only"},
             "purpose": "credit-risk-model",
             "legal_basis": "consent 2026-1",
+            "asked_because": "",
             "programs": ["statistics"],
             "receivers": ["bureau"],
             "co_parties": ["registry"],

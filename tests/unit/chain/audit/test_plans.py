@@ -70,7 +70,13 @@ def prepared(make_story: Any) -> Any:
             "receivers": ["bank", "bureau"],
             "co_parties": list(PARTIES),
         }
-        fixed = {"dataset": f"{org}/d", "version": 1, "legal_basis": "", "profile": "rep3"}
+        fixed = {
+            "dataset": f"{org}/d",
+            "version": 1,
+            "legal_basis": "",
+            "asked_because": "",
+            "profile": "rep3",
+        }
         fixed |= {
             "policy": "",
             "not_before": 0,

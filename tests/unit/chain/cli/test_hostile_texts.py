@@ -40,6 +40,7 @@ TEXTS = [
     "grantee",
     "purpose",
     "legal_basis",
+    "asked_because",
     "dataset",
     "policy",
     "profile",

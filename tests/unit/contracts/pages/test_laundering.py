@@ -30,6 +30,7 @@ SCHEMAS = {
             "score": "decimal",
             "key": "text",
             "flag": "boolean",
+            "seen": "timestamp",
         },
     ),
 }
@@ -44,6 +45,7 @@ GRANTS = OWN | {
     ("people", "score"): "encrypted-only",
     ("people", "key"): "join-only",
     ("people", "flag"): "join-only",
+    ("people", "seen"): "aggregate-only",
 }
 """`name` is not granted at all."""
 OUT = 'release({}, to="bank", exact=True)'
@@ -122,6 +124,21 @@ ATTACKS: dict[str, tuple[str, str, str]] = {
     "shifted bins": (
         OUT.format("count(rows, by=bins(rows.people.income, edges=[0, 3.1, 9]))"),
         "income plain",
+        FIGURE,
+    ),
+    "who was there at one moment": (
+        OUT.format('count(rows, where=rows.people.seen == moment("2024-01-31 12:00"))'),
+        "seen plain",
+        FIGURE,
+    ),
+    "days that the requester chose, of a timestamp": (
+        OUT.format('count(rows, by=bins(rows.people.seen, edges=[moment("2024-01-31 12:00"), 2 ** 31]))'),
+        "seen plain",
+        FIGURE,
+    ),
+    "seconds between a timestamp and the own day": (
+        OUT.format("sum(rows.people.seen - rows.loans.weight * 86400)"),
+        "seen plain",
         FIGURE,
     ),
     "a difference of two groups in one condition": (

@@ -186,6 +186,7 @@ class World:
             "columns": dict(COLUMNS),
             "purpose": "credit-risk",
             "legal_basis": "consent 2026-1",
+            "asked_because": "",
             "programs": ["statistics"],
             "receivers": ["bank"],
             "co_parties": list(PARTIES),

@@ -122,6 +122,7 @@ def test_an_undecided_request_expires_and_can_no_longer_be_approved(world: World
         ({"columns": {"age": "free"}}, "BAD_CONSTRAINT"),
         ({"purpose": "Any Purpose"}, "BAD_ID"),
         ({"legal_basis": "x" * 257}, "TEXT_TOO_LONG"),
+        ({"asked_because": "x" * 257}, "TEXT_TOO_LONG"),
         ({"programs": []}, "BAD_PROGRAMS"),
         ({"programs": ["statistics", "statistics"]}, "BAD_PROGRAMS"),
         ({"receivers": []}, "BAD_RECEIVERS"),

@@ -97,6 +97,7 @@ class Large:
             columns=dict.fromkeys(self.names, "aggregate-only"),
             purpose="u" * 64,
             legal_basis=TEXT,
+            asked_because=TEXT,
             programs=programs,
             receivers=MEMBERS,
             co_parties=MEMBERS,

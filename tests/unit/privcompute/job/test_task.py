@@ -131,6 +131,7 @@ class World:
                 "columns": columns[org],
                 "purpose": "research",
                 "legal_basis": "consent",
+                "asked_because": "",
                 "programs": [program],
                 "receivers": ["bank"],
                 "co_parties": list(ORGS),
