@@ -15,7 +15,11 @@ from chain.client.options import Session, session_options
 from chain.client.trust import trust_line, word_line
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.visible import json_text, one_line
+from contracts.pages.facts import SINGLE_USE
 from contracts.pages.page import page_hash
+
+_CONSTRAINT = {use: constraint for constraint, use in SINGLE_USE.items()}
+"""Use of a column among a page's facts -> the constraint of a grant that it needs."""
 
 
 async def readiness(client: Client, seq: int) -> dict[str, Any]:
@@ -156,7 +160,15 @@ def _print(found: dict[str, Any], facts: dict[str, Any], more: str) -> None:
     for name, value in facts["parameters"].items():
         print_text(f"parameter {name}: {json_text(to_json(value), None)}, unless a job says otherwise")
     print_text("with its defaults, for any datasets:")
+    needed = [
+        [f"{dataset}.{column}", _CONSTRAINT.get(use, use)]
+        for dataset, uses in facts["uses"].items()
+        for column, use in uses.items()
+    ]
+    print_table("grants needed", ["column", "constraint"], needed)
     print_lines(leakage_lines(facts))
     for profile, cost in facts["cost"].items():
         print_text(f"cost under {profile}: {cost['rounds']} rounds; {cost['sent']} bytes sent")
+    if found.get("status") == "active":
+        print_text(f"which of these are held: assent program check {found['id']} --as ORGDIR")
     print_text(str(found["trust"]))

@@ -32,6 +32,13 @@ Shower = Callable[[str, float, float | None], None]
 """Shows (what is being done, how much of it is, of how much in all) on the live line."""
 _console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
+
+class Missing(str):
+    """Words of a cell that say what is missing: in red, where there are colours."""
+
+    __slots__ = ()
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
 
@@ -159,8 +166,8 @@ def _has_hash(cell: Any) -> bool:
 
 def _cell(value: Any) -> Text:
     if isinstance(value, list):
-        return Text("\n").join([_text(str(item)) for item in value])
-    return _text("" if value is None else str(value))
+        return Text("\n").join([_cell(item) for item in value])
+    return _text("" if value is None else str(value), "bold red" if isinstance(value, Missing) else "")
 
 
 def _text(words: str, style: str = "") -> Text:

@@ -39,6 +39,13 @@ def agent_of_folder() -> tuple[AgentConfig, AgentFiles]:
     return load_agent_config(folder / "agent.toml")
 
 
+def organisation_of(folder: Path | None) -> str:
+    """Return the organisation of a folder; raise UsageFault where there is no folder."""
+    if folder is None:
+        raise UsageFault("whose grants? give --org ORG, or --as ORGDIR")
+    return load_agent_config(folder / "agent.toml")[0].organisation
+
+
 def send(session: Session, contract: str, method: str, args: dict[str, Value]) -> Receipt:
     """Send one call as the session's organisation and return its receipt; raise RefusedByLedger."""
     return calls.send(session, contract, method, args, GAS_LIMIT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,12 +13,14 @@ from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.client.options import Session, run, session_options
 from chain.client.trust import word_line
-from chain.primitives.errors import DecodeError
+from chain.primitives.errors import AssentError, DecodeError
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
 from privcompute.cli.common import UsageFault, need_state, pairs, parse_time, send, sent_json, show_time
 from privcompute.cli.declarations import read_columns, version_row
+from privcompute.cli.grant_requests import Asked, asked_by_hand, asked_for_page, judgement_lines, page_options
+from privcompute.cli.page_needs import Judgement, judge
 from privcompute.data.declared import column_words
 from privcompute.data.schema import Column
 from privcompute.job.enforcement import ALLOWED_USES
@@ -39,6 +42,12 @@ REQUESTED: dict[str, Any] = {
 NO_VOTES: dict[str, Any] = {"approvals": {}, "rejections": []}
 
 
+class GrantTooWide(AssentError):
+    """A request that asks for more than its pages need, without a reason: the text names each part."""
+
+    code = "grant_too_wide"
+
+
 def allowed_profiles() -> str:
     """Say of each profile that agents run which jobs a grant of it allows."""
     said = []
@@ -57,20 +66,25 @@ def grant() -> None:
 
 @grant.command("request")
 @click.argument("grant_id", metavar="ID")
-@click.option("--dataset", "dataset_id", required=True, help="Dataset, OWNER/NAME.")
+@click.option("--dataset", "dataset_id", help="Dataset, OWNER/NAME; with --for one of the inputs.")
 @click.option("--version", type=click.IntRange(1), help="Its version; by default the current one.")
+@click.option("--for", "page", metavar="PAGE", help="Ask for what this page needs: a file, or a program ID.")
+@page_options
+@click.option(
+    "--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A public parameter of it. Repeat."
+)
 @click.option(
     "--column",
     "columns",
     multiple=True,
-    required=True,
     metavar="NAME[=CONSTRAINT]",
     help=f"Column (repeat); CONSTRAINT in {', '.join(CONSTRAINTS)}; encrypted-only if not given.",
 )
 @click.option("--purpose", required=True, help="Purpose code, such as credit-risk-model.")
 @click.option("--legal-basis", required=True, help="Why this is lawful.")
-@click.option("--program", "programs", multiple=True, required=True, help="Program that may run (repeat).")
-@click.option("--receiver", "receivers", multiple=True, required=True, help="Who may learn results (repeat).")
+@click.option("--because", default="", help="Why it asks for more than its pages need; owners read it.")
+@click.option("--program", "programs", multiple=True, help="Program that may run (repeat).")
+@click.option("--receiver", "receivers", multiple=True, help="Who may learn results (repeat).")
 @click.option(
     "--co-party", "co_parties", multiple=True, help="Who may take part besides owner and requester."
 )
@@ -82,7 +96,7 @@ def grant() -> None:
 )
 @click.option("--not-before", default="0s", help="Begin: 12h or 30d from now, or a date.")
 @click.option("--expires", required=True, help="End: 12h or 30d from now, or a date.")
-@click.option("--runs", type=click.IntRange(1, 1_000_000), required=True, help="How many jobs may use it.")
+@click.option("--runs", type=click.IntRange(1, 1_000_000), help="How many jobs may use it; 1 with --for.")
 @click.option(
     "--min-group",
     type=click.IntRange(1),
@@ -95,29 +109,39 @@ def grant() -> None:
 @reports_errors
 @session_options
 def request(session: Session, grant_id: str, as_json: bool, **given: Any) -> None:
-    """Request grant ID on a dataset; its approvers then decide."""
-    columns = pairs(given["columns"], "--column", "encrypted-only")
-    for name, constraint in columns.items():
+    """Request grant ID on a dataset; its approvers then decide.
+
+    With --for it asks for what the page needs of the dataset, and no more: columns, constraints, receivers,
+    and one run. Say with --input which datasets stand for those of the page. What you add needs --because.
+
+    \b
+    assent grant request bank/ages --for ages --dataset city/people --input loans=bank/loans \\
+        --input people=city/people --purpose risk --legal-basis contract --expires 30d --as consortium/bank
+    """
+    given["columns"] = pairs(given["columns"], "--column", "encrypted-only")
+    for name, constraint in given["columns"].items():
         if constraint not in CONSTRAINTS:
             raise UsageFault(
                 f"--column {name}={constraint}: the constraint is one of {', '.join(CONSTRAINTS)}"
             )
-    dataset_id = given["dataset_id"]
-    current = run(_dataset(session, dataset_id))
+    asked = asked_by_hand(given) if given["page"] is None else run(_for_page(session, given))
+    current = run(_dataset(session, asked.dataset))
+    columns = dict(asked.columns)
     args: dict[str, Value] = {
         "id": grant_id,
-        "dataset": dataset_id,
-        "version": given["version"] or current["version"],
+        "dataset": asked.dataset,
+        "version": asked.version or current["version"],
         "columns": columns,
         "purpose": given["purpose"],
         "legal_basis": given["legal_basis"],
-        "programs": list(given["programs"]),
-        "receivers": list(given["receivers"]),
-        "co_parties": list(given["co_parties"]),
+        "asked_because": asked.because,
+        "programs": list(asked.programs),
+        "receivers": list(asked.receivers),
+        "co_parties": list(asked.co_parties),
         "profile": given["profile"],
         "not_before": 0 if given["not_before"] == "0s" else parse_time(given["not_before"], "--not-before"),
         "expires": parse_time(given["expires"], "--expires"),
-        "quota_runs": given["runs"],
+        "quota_runs": asked.runs,
         "min_group": given["min_group"],
         "policy": given["policy"],
     }
@@ -126,11 +150,18 @@ def request(session: Session, grant_id: str, as_json: bool, **given: Any) -> Non
         print_json(sent_json(receipt))
         return
     print_text(
-        f"requested {grant_id} on {dataset_id} of {current['owner']} at height {receipt.height}; "
+        f"requested {grant_id} on {asked.dataset} of {current['owner']} at height {receipt.height}; "
         f"{', '.join(current['approvers'])} decide{'s' if len(current['approvers']) == 1 else ''} with: "
         f"assent grant approve {grant_id}"
     )
+    if asked.said:
+        print_text(asked.said)
     _print_columns(columns, run(_declared_of(session, args)))
+
+
+async def _for_page(session: Session, given: Mapping[str, Any]) -> Asked:
+    async with session.client() as client:
+        return await asked_for_page(client, given)
 
 
 async def _declared_of(session: Session, grant: Any) -> dict[str, Column]:
@@ -180,23 +211,49 @@ _terms_help = (
 @grant.command("approve")
 @click.argument("grant_id", metavar="ID")
 @click.option("--terms", default="{}", help=_terms_help)
+@click.option("--as-needed", is_flag=True, help="Approve what its pages need, and no more.")
 @json_option
 @reports_errors
 @session_options
-def approve(session: Session, grant_id: str, terms: str, as_json: bool) -> None:
-    """Approve ID, as requested or on stricter terms."""
-    receipt = send(session, "grants", "approve", {"id": grant_id, "terms": _terms(terms)})
+def approve(session: Session, grant_id: str, terms: str, as_needed: bool, as_json: bool) -> None:
+    """Approve ID, as requested or on stricter terms.
+
+    Where its programs are pages, what they need is derived here from rows of the ledger. A request for more
+    that gives no reason in words is refused; --as-needed approves what is needed.
+    """
+    wanted = _terms(terms)
+    found, judged = run(_judged(session, grant_id, wanted, as_needed=as_needed))
+    if judged.refused:
+        raise GrantTooWide(
+            f"{grant_id} asks for more than its pages need, and gives no reason in words: "
+            f"{'; '.join(judged.beyond)}. Approve what is needed with --as-needed, or reject it: "
+            f"assent grant reject {grant_id} --reason TEXT"
+        )
+    receipt = send(session, "grants", "approve", {"id": grant_id, "terms": wanted})
     if as_json:
-        print_json(sent_json(receipt))
+        print_json(sent_json(receipt, beyond=list(judged.beyond)))
         return
     print_text(f"approved {grant_id} at height {receipt.height}: it is {result_of(receipt)}")
+    for line in judgement_lines(judged):
+        print_text(line)
+    _print_columns(found["columns"], run(_declared_of(session, found)))
 
-    async def work() -> tuple[Any, dict[str, Column]]:
-        async with session.client() as client:
-            found = await need_state(client, "grants", "grants", grant_id, SEE_LIST)
-            return found["columns"], await _declared(client, found)
 
-    _print_columns(*run(work()))
+async def _judged(
+    session: Session, grant_id: str, terms: dict[str, Value], *, as_needed: bool
+) -> tuple[Any, Judgement]:
+    """Hold a request on terms against what its pages need; narrow the terms to that if so asked."""
+    async with session.client() as client:
+        found: Any = await need_state(client, "grants", "grants", grant_id, SEE_LIST)
+        judged = await judge(client, found | terms)
+        if as_needed:
+            if not judged.judged or not judged.needed:
+                raise UsageFault(
+                    f"--as-needed: what {grant_id} needs is not known: {judged.said or judged.beyond}"
+                )
+            terms.update(judged.narrowed(found | terms))
+            judged = await judge(client, found | terms)
+        return found | terms, judged
 
 
 @grant.command("narrow")
@@ -293,23 +350,28 @@ def list_grants(session: Session, dataset_id: str | None, status: str | None, as
 def show(session: Session, grant_id: str, as_json: bool) -> None:
     """Show grant ID with all its terms; proved against the genesis if known."""
 
-    async def work() -> tuple[Any, dict[str, Column]]:
+    async def work() -> tuple[Any, dict[str, Column], Judgement]:
         async with session.client() as client:
-            found = await need_state(client, "grants", "grants", grant_id, SEE_LIST)
-            declared = await _declared(client, found)
-            standing = await client.state("grants", "standing", grant_id)
+            found: Any = await need_state(client, "grants", "grants", grant_id, SEE_LIST)
+            declared, judged = await _declared(client, found), await judge(client, found)
+            standing: Any = await client.state("grants", "standing", grant_id)
             if standing is not None:
-                return {**found, **standing}, declared
-            ballot = await client.state("grants", "ballots", grant_id) or NO_VOTES
-            return {**found, **REQUESTED, **ballot}, declared
+                return {**found, **standing}, declared, judged
+            ballot: Any = await client.state("grants", "ballots", grant_id) or NO_VOTES
+            return {**found, **REQUESTED, **ballot}, declared, judged
 
-    g, declared = run(work())
+    g, declared, judged = run(work())
     if as_json:
-        print_json(to_json(g))
+        shown: Any = to_json(g)
+        print_json(shown | {"beyond": list(judged.beyond)})
         return
     print_text(f"{g['id']}: {g['status']}" + (f" ({one_line(g['reason'])})" if g["reason"] else ""))
     print_text(f"  {g['grantee']} may use {g['dataset']} version {g['version']} of {g['owner']}")
     print_text(f"  for {g['purpose']} ({g['legal_basis']})")
+    if g["asked_because"]:
+        print_text(f"  asked because: {g['asked_because']}")
+    for line in judgement_lines(judged):
+        print_text(f"  {line}")
     print_text(f"  from {show_time(g['not_before']) or 'now'} until {show_time(g['expires'])} UTC")
     print_text(f"  {g['quota_runs']} runs: {g['used']} used, {g['reserved']} reserved")
     print_text(f"  programs {', '.join(g['programs'])}; profile {g['profile']} or stronger")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chain.client.console import print_lines, print_table, print_text
+from chain.client.console import Missing, print_lines, print_table, print_text
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
 from contracts.pages.cost import Cost
@@ -16,7 +16,8 @@ from contracts.pages.leakage import size_names
 from contracts.pages.page import Traced
 from contracts.pages.parameters import as_value
 from contracts.pages.plan import Plan
-from contracts.pages.releases import least_constraint
+from privcompute.cli.held_grants import HeldFor
+from privcompute.cli.page_needs import grants_needed
 from privcompute.pages.trial import Beside, Trial
 
 ROUND_MS = 0.3
@@ -26,14 +27,6 @@ _CELLS_SHOWN = 12
 _WIDTH = 80
 _UNKNOWN = 8
 """Categories or bins of a column of which nothing is known."""
-
-
-def grants_needed(plan: Plan) -> dict[tuple[str, str], str]:
-    """Return the constraint of a grant that each column needs, by (dataset, column)."""
-    wanted: dict[tuple[str, str], list[str]] = {}
-    for use in plan.uses:
-        wanted.setdefault((use.dataset, use.column), []).append(use.use)
-    return {column: least_constraint(sorted(set(uses))) for column, uses in sorted(wanted.items())}
 
 
 def show_check(
@@ -56,6 +49,50 @@ def show_check(
     _show_costs(plan, counts, joined)
     if with_plan:
         print_lines("\n".join(plan_lines(plan)))
+
+
+def show_held(held: Sequence[HeldFor], org: str, commands: Sequence[str]) -> None:
+    """Print what an organisation holds for a page, what is missing, and the commands that ask for it."""
+    rows = [
+        [
+            f"{one.dataset}@{one.version}.{column}",
+            constraint,
+            one.columns.get(column, ""),
+            one.grant,
+            Missing(one.missing_of(column)),
+        ]
+        for one in held
+        for column, constraint in one.needed.items()
+    ]
+    print_table(f"grants of {org}", ["column", "needed", "granted", "by grant", "missing"], rows)
+    lacks = [
+        [one.grant or one.dataset, [Missing(text) for text in one.missing]] for one in held if one.missing
+    ]
+    if lacks:
+        print_table("missing", ["grant or dataset", "what"], lacks)
+    for command in commands:
+        print_text(f"ask for it: {command}")
+    if not lacks:
+        print_text("nothing is missing")
+
+
+def held_json(held: Sequence[HeldFor], org: str, commands: Sequence[str]) -> Value:
+    """Return what `check --json` says of grants held."""
+    return {
+        "org": org,
+        "datasets": [
+            {
+                "dataset": one.dataset,
+                "version": one.version,
+                "needed": dict(one.needed),
+                "grant": one.grant,
+                "granted": dict(one.columns),
+                "missing": list(one.missing),
+            }
+            for one in held
+        ],
+        "ask": list(commands),
+    }
 
 
 def _said(parameter: Any) -> str:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
+from chain.client.answers import reading
+from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_text, reports_errors
+from chain.client.options import Session, open_session
+from chain.client.options import run as run_async
+from chain.client.trust import trust_line
 from chain.primitives.errors import AssentError
 from chain.primitives.files import read_bounded
 from contracts.language.faults import OutOfGas
 from contracts.language.limits import SOURCE_BYTES_MAX
 from contracts.pages.limits import DEFAULT_PAGE_GAS
-from contracts.pages.page import Traced, trace_whole
-from contracts.pages.parameters import as_value
-from privcompute.cli.common import UsageFault
+from contracts.pages.page import Traced, page_hash, trace_whole
+from privcompute.cli.common import UsageFault, organisation_of
+from privcompute.cli.grant_requests import basis_of, page_options
+from privcompute.cli.held_grants import asking, held_grants, inferred
+from privcompute.cli.page_needs import derive, known_program, page_text, parameter, traced
 from privcompute.cli.page_samples import load_sample
-from privcompute.cli.page_views import check_json, show_check, show_trial, trial_json
+from privcompute.cli.page_views import check_json, held_json, show_check, show_held, show_trial, trial_json
 from privcompute.pages.trial import Sample, try_out
 
 STARTER = '''"""How much people owe by kind of housing, for whoever asked: an example to change.
@@ -85,7 +91,7 @@ def new(file: Path) -> None:
 
 
 @click.command("check")
-@_file
+@click.argument("file", metavar="PAGE", type=click.Path(path_type=Path))
 @_parameters
 @_data
 @_schemas
@@ -94,6 +100,15 @@ def new(file: Path) -> None:
 @click.option("--rows", "rows", multiple=True, metavar="NAME=COUNT", help="Rows to state costs for. Repeat.")
 @click.option("--joined", type=click.IntRange(1), help="Rows that a join has; the least of --rows.")
 @click.option("--plan", "with_plan", is_flag=True, help="Print every step of the plan, too.")
+@page_options
+@click.option("--org", help="Whose grants; by default the organisation of --as.")
+@click.option(
+    "--genesis", type=click.Path(path_type=Path), help="Genesis file; answers are proved against it."
+)
+@click.option("--node", metavar="URL", help="RPC address of a node, http://host:port.")
+@click.option(
+    "--as", "as_", type=click.Path(path_type=Path), help="Organisation folder: what grants it holds is said."
+)
 @json_option
 @reports_errors
 def check(
@@ -107,11 +122,25 @@ def check(
     joined: int | None,
     with_plan: bool,
     as_json: bool,
+    **where: Any,
 ) -> None:
-    """Say what the page in FILE uses, which grants it needs, what leaves, and what it costs.
+    """Say what PAGE uses, which grants it needs, what leaves, and what it costs.
 
-    Without --data columns may be of any type. Every refusal has its line and what to write instead.
+    PAGE is a file. Without --data columns may be of any type. Every refusal has its line and what to write
+    instead. With --as, or --node, PAGE may be the ID of a program, too, and it says which of these grants an
+    organisation holds, what is missing and how to ask for it; --input says which datasets of the ledger stand
+    for those of the page, where their names do not tell.
     """
+    if where["as_"] is None and where["node"] is None:
+        if where["inputs"] or where["org"]:
+            raise UsageFault("--input and --org ask a node: give --as ORGDIR, or --node URL")
+    elif files:
+        raise UsageFault("--data reads files of this host, --as and --node ask for datasets of the ledger")
+    else:
+        session = open_session(where["as_"], where["node"], None, where["genesis"])
+        with nullcontext() if session.genesis else reading(session.url, "what `assent program check` asks"):
+            run_async(_check_held(session, file, given, where, as_json=as_json))
+        return
     samples = _samples(files, schema_files, keys, owners)
     traced = _traced(file, samples, given)
     counts = {name: sample.rows for name, sample in samples.items()}
@@ -163,6 +192,38 @@ def run(
         show_trial(str(file), traced, trial, min_group)
 
 
+async def _check_held(
+    session: Session, page: Path, given: tuple[str, ...], where: Mapping[str, Any], *, as_json: bool
+) -> None:
+    org = where["org"] or organisation_of(where["as_"])
+    async with session.client() as client:
+        if page.exists():
+            source = _read(page)
+            program = await known_program(client, source)
+        else:
+            program, source = str(page), await page_text(client, str(page))
+        inputs = where["inputs"] or await _inferred(client, source, given)
+        basis = await basis_of(client, inputs, given)
+        held = await held_grants(client, org, await derive(client, program, source, basis))
+        trust = trust_line(client)
+    commands = [asking(str(page), basis, org, one, given) for one in held if one.missing]
+    if as_json:
+        shown = {"page": page_hash(source).hex(), "program": program, "held": held_json(held, org, commands)}
+        print_json(shown)
+        return
+    print_text(f"{page}: {program or f'no program yet; first: assent program propose NAME {page}'}")
+    show_held(held, org, commands)
+    print_text(trust)
+
+
+async def _inferred(client: Client, source: str, given: Sequence[str]) -> tuple[str, ...]:
+    """Return --input options for datasets that are called as the page calls them."""
+    values = {name: parameter(text) for name, text in _pairs(given, "--set").items()}
+    names = [one.name for one in traced("the page", source, None, values).datasets]
+    found = await inferred(client, names)
+    return tuple([f"{name}={dataset}" for name, (dataset, _) in found.items()])
+
+
 COMMANDS = (new, check, run)
 """What the group `program` has of this module."""
 
@@ -203,27 +264,13 @@ def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
 
 def _traced(file: Path, samples: Mapping[str, Sample], given: Sequence[str]) -> Traced:
     schemas = {name: sample.schema() for name, sample in samples.items()} or None
-    parameters = {name: _value(text) for name, text in _pairs(given, "--set").items()}
+    parameters = {name: parameter(text) for name, text in _pairs(given, "--set").items()}
     try:
         return trace_whole(_read(file), schemas, name=file.name, parameters=parameters)
     except OutOfGas:
         raise PageFileError(
             f"{file}: tracing takes more than {DEFAULT_PAGE_GAS:,} units of gas; use repeat(n), or less"
         ) from None
-
-
-def _value(text: str) -> Any:
-    """Return a parameter from JSON, where 0.3 is exactly 3/10; what is no JSON is a text."""
-    try:
-        return _exact(json.loads(text, parse_float=Fraction))
-    except (ValueError, RecursionError, ZeroDivisionError):
-        return text
-
-
-def _exact(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_exact(item) for item in value]
-    return as_value(value) if isinstance(value, Fraction) else value
 
 
 def _read(file: Path) -> str:

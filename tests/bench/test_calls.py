@@ -36,9 +36,9 @@ DEARER = {
     # A row of one's own standing votes, the program's history, and a row that counts the votes of the day.
     "jobs.vote_program": 1.5,
     "jobs.vote_program (the last)": 1.18,
-    # A row counts what is asked, or changed, in a day.
-    "grants.request": 1.15,
-    "grants.request (a policy)": 1.15,
+    # A row counts what is asked, or changed, in a day; a request says why it asks for so much.
+    "grants.request": 1.17,
+    "grants.request (a policy)": 1.17,
     "grants.narrow": 1.14,
     # A row counts the proposals of the day, beside two proofs of possession; one kind lapses later.
     "governance.propose (an organisation)": 1.16,

@@ -88,6 +88,10 @@ MORE = {
     ("validator", "rotate-key"): ["--force"],
     ("validator", "set-role"): ["--force"],
     ("validator", "remove"): ["--force"],
+    ("grant", "request"): [
+        *("--dataset", "a/b", "--column", "x=plain", "--program", "x", "--receiver", "x", "--runs", "1"),
+    ],
+    ("program", "check"): ["--org", EVIL, "--input", f"a={EVIL}@1"],
     ("job", "preflight"): [
         *("--program", "private-join", "--purpose", "x", "--receiver", "x"),
         *("--input", "a/b:x=join", "--input", "a/c:x=join"),
@@ -130,6 +134,7 @@ STATE |= {
         "says": EVIL,
         "parameters": {EVIL: [EVIL]},
         "leakage": EVIL,
+        "uses": {EVIL: {EVIL: EVIL}},
         "cost": {EVIL: {"rounds": EVIL, "sent": EVIL, "memory": EVIL}},
     },
     "jobs.programs": LEDGER | {"profiles": [EVIL], "uses": [EVIL]},
@@ -159,6 +164,8 @@ def spoken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Spoken:
     save_key(Path("k.key"), PrivateKey.generate())
     Path("c.py").write_text("@export\ndef ping() -> int:\n    return 1\n")
     Path("page.py").write_text('"""Rows."""\n\n\ndef run(a):\n    release(count(a), to="bank", exact=True)\n')
+    needs = '"""Rows."""\n\n\ndef run(a):\n    release(count(a, by=a.x), to="bank", exact=True)\n'
+    Path("needs.py").write_text(needs)
     Path("library.py").write_text("def one() -> int:\n    return 1\n")
     said, header = Spoken(), ToyChain().ledger.head_header
 
@@ -214,6 +221,7 @@ def asking() -> list[tuple[tuple[str, ...], click.Command]]:
 def typed(words: tuple[str, ...], command: click.Command) -> list[str]:
     """Return a command with all that it requires."""
     files = {("contract", "publish"): "library.py", ("program", "propose"): "page.py"}
+    files[("program", "check")] = "needs.py"
     given = GIVEN | ({"file": files[words]} if words in files else {})
     return [*words, *required(command, given), *MORE.get(words, []), "--node", "http://h:1", "--key", "k.key"]
 

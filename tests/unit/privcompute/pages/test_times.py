@@ -86,10 +86,22 @@ def test_years_and_months_follow_as_the_reference_says() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['day("2023-02-29")', 'day("2024-1-31")', 'day("")', "day(3)", 'day("٢٠٢٤-01-31")', 'moment("2024-01-31")',
-             'moment("2024-01-31 24:00")', 'moment("2024-01-31 12:60")', 'moment("2024-01-31 12:00+01:00")',
-             'moment("2024-02-30 12:00")', "moment(loans.opened)", 'day("0000-01-01")']
-)  # fmt: skip
+    "text",
+    [
+        'day("2023-02-29")',
+        'day("2024-1-31")',
+        'day("")',
+        "day(3)",
+        'day("٢٠٢٤-01-31")',
+        'moment("2024-01-31")',
+        'moment("2024-01-31 24:00")',
+        'moment("2024-01-31 12:60")',
+        'moment("2024-01-31 12:00+01:00")',
+        'moment("2024-02-30 12:00")',
+        "moment(loans.opened)",
+        'day("0000-01-01")',
+    ],
+)
 def test_what_is_no_day_and_no_moment_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(PageRefused) as refused:
         trace(page(f'release(count(rows, where=rows.loans.opened > {text}), to="bank", exact=True)'))

@@ -1,0 +1,358 @@
+"""What a page needs of grants on datasets of the ledger, and what grants ask for beyond that.
+
+Needs follow of the page, its parameters and what its datasets declare; all of it is read from the ledger and
+derived on this host. `Basis` says which these are: a request names it, so whoever approves derives the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from chain.client.client import Client
+from chain.primitives.errors import AssentError
+from chain.primitives.visible import one_line
+from chain.primitives.words import counted
+from contracts.language.faults import OutOfGas
+from contracts.pages.faults import PageRefused
+from contracts.pages.limits import DATASETS_MAX, DEFAULT_PAGE_GAS
+from contracts.pages.page import page_hash, trace
+from contracts.pages.parameters import as_value
+from contracts.pages.plan import Plan
+from contracts.pages.releases import SHARES, least_constraint
+from contracts.pages.tables import DatasetSchema
+from contracts.pages.types import COLUMN_KINDS
+from privcompute.cli.common import UsageFault, need_state
+from privcompute.cli.declarations import owner_of, read_schema, version_row
+from privcompute.data.schema import Schema
+from privcompute.job.enforcement import ALLOWED_USES
+
+SEE_PROGRAMS = "see: assent program list"
+BASIS_CHARS_MAX = 256
+"""Characters of what a request says of its basis: a text argument of a contract."""
+_BASIS = "page with "
+
+
+class PageNotJudged(AssentError):
+    """A page whose needs do not follow of what is given: the text says why."""
+
+    code = "page_not_judged"
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Which datasets stand for those of a page, and its public parameters."""
+
+    inputs: Mapping[str, tuple[str, int]]
+    """Name on the page -> (dataset, version), in the order of the job."""
+    parameters: Mapping[str, Any]
+
+    def text(self) -> str:
+        """Return it as a request says it."""
+        inputs = {name: f"{dataset}@{version}" for name, (dataset, version) in self.inputs.items()}
+        return _BASIS + json.dumps(
+            {"inputs": inputs, "parameters": dict(self.parameters)}, separators=(",", ":"), ensure_ascii=False
+        )
+
+
+def read_basis(text: str) -> Basis | None:
+    """Return the basis that a request names; None where it says words of its own, or nothing."""
+    if not text.startswith(_BASIS):
+        return None
+    try:
+        found = json.loads(text.removeprefix(_BASIS), parse_float=_no_float, parse_constant=_no_float)
+        inputs = {name: dataset_version(said) for name, said in found["inputs"].items()}
+        parameters = dict(found["parameters"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageFault):
+        return None
+    known = {name: (dataset, version) for name, (dataset, version) in inputs.items() if version}
+    whole = len(known) == len(inputs) <= DATASETS_MAX
+    return Basis(known, parameters) if whole else None
+
+
+def _no_float(text: str) -> float:
+    raise ValueError(text)
+
+
+def dataset_version(text: str) -> tuple[str, int]:
+    """Return (dataset, version) of OWNER/NAME or OWNER/NAME@VERSION, 0 for none; raise UsageFault."""
+    dataset, at, version = text.partition("@")
+    owner_of(dataset)
+    if at and not (version.isascii() and version.isdigit() and 0 < len(version) < 10 and int(version)):
+        raise UsageFault(f"{text[:80]!r}: a version is a number from 1 on, as in {dataset}@1")
+    return dataset, int(version or 0)
+
+
+def parameter(text: str) -> Any:
+    """Return a public parameter from JSON, where 0.3 is exactly 3/10; what is no JSON is a text."""
+    try:
+        return _exact(json.loads(text, parse_float=Fraction))
+    except (ValueError, RecursionError, ZeroDivisionError):
+        return text
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_exact(item) for item in value]
+    return as_value(value) if isinstance(value, Fraction) else value
+
+
+# --- deriving --------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a page needs: the columns of each of its datasets, and who receives."""
+
+    program: str
+    columns: Mapping[str, Mapping[str, str]]
+    """Name on the page -> column -> constraint."""
+    receivers: tuple[str, ...]
+    inputs: Mapping[str, tuple[str, int]]
+    """Name on the page -> (dataset, version); none where the page is judged for any."""
+
+    def of_dataset(self, dataset: str, version: int) -> dict[str, str]:
+        """Return what is needed of a dataset's version, wherever it stands on the page."""
+        found: dict[str, set[str]] = {}
+        for name, place in self.inputs.items():
+            if place == (dataset, version):
+                for column, constraint in self.columns.get(name, {}).items():
+                    found.setdefault(column, set()).add(constraint)
+        return {column: together(sorted(several)) for column, several in sorted(found.items())}
+
+
+def together(constraints: Sequence[str]) -> str:
+    """Return the strictest constraint that covers the uses of all of these."""
+    if len(constraints) == 1:
+        return constraints[0]
+    return least_constraint(sorted(set().union(*[ALLOWED_USES[one] for one in constraints])))
+
+
+def grants_needed(plan: Plan) -> dict[tuple[str, str], str]:
+    """Return the constraint of a grant that each column needs, by (dataset, column)."""
+    wanted: dict[tuple[str, str], list[str]] = {}
+    for use in plan.uses:
+        wanted.setdefault((use.dataset, use.column), []).append(use.use)
+    return {column: least_constraint(sorted(set(uses))) for column, uses in sorted(wanted.items())}
+
+
+def needs_of(program: str, plan: Plan, inputs: Mapping[str, tuple[str, int]]) -> Needs:
+    """Return what a plan needs."""
+    columns: dict[str, dict[str, str]] = {each.name: {} for each in plan.datasets}
+    for (dataset, column), constraint in grants_needed(plan).items():
+        columns[dataset][column] = constraint
+    receivers = sorted({one.receiver for one in plan.releases} - {SHARES})
+    return Needs(program, columns, tuple(receivers), dict(inputs))
+
+
+async def page_text(client: Client, program: str) -> str:
+    """Return the page of a program, proved; raise UsageFault where it is no page."""
+    record: Any = await need_state(client, "programs", "programs", program, SEE_PROGRAMS)
+    text: Any = await client.state("programs", "pages", record["page"])
+    if not isinstance(text, str) or page_hash(text) != record["page"]:
+        raise UsageFault(f"program {program}: the node shows no page of its hash; ask another node")
+    return text
+
+
+async def program_of_page(client: Client, text: str) -> str:
+    """Return the active program whose page this is; raise UsageFault where members approved none."""
+    found = await known_program(client, text)
+    if not found:
+        raise UsageFault("no program of the ledger is this page; first: assent program propose NAME FILE")
+    return found
+
+
+async def known_program(client: Client, text: str) -> str:
+    """Return the active program whose page this is, proved; "" where members approved none."""
+    wanted = page_hash(text)
+    async for ident, record in client.entries("programs", "programs"):
+        found: Any = record
+        if found["page"] == wanted and found["status"] == "active":
+            proved: Any = await client.state("programs", "programs", ident)
+            if proved is not None and proved["page"] == wanted and proved["status"] == "active":
+                return str(ident)
+    return ""
+
+
+async def completed(client: Client, inputs: Mapping[str, tuple[str, int]]) -> dict[str, tuple[str, int]]:
+    """Return inputs with the current version of each dataset that names none."""
+    found = {}
+    for name, (dataset, version) in inputs.items():
+        if not version:
+            row: Any = await need_state(client, "datasets", "datasets", dataset, "see: assent dataset list")
+            version = int(row["version"])
+        found[name] = (dataset, version)
+    return found
+
+
+async def derive(client: Client, program: str, text: str, basis: Basis) -> Needs:
+    """Return what a page needs of datasets of the ledger; raise PageNotJudged with the reason."""
+    schemas = {}
+    for name, (dataset, version) in basis.inputs.items():
+        row = await version_row(client, dataset, version)
+        schemas[name] = schema_for(owner_of(dataset), await read_schema(client, dataset, row))
+    return needs_of(program, traced(program, text, schemas, basis.parameters), basis.inputs)
+
+
+def traced(
+    program: str, text: str, schemas: Mapping[str, DatasetSchema] | None, parameters: Mapping[str, Any]
+) -> Plan:
+    """Return the plan of a page; raise PageNotJudged where datasets and parameters do not fit it."""
+    try:
+        return trace(text, schemas, name=program, parameters=parameters)
+    except PageRefused as refused:
+        raise PageNotJudged(f"page {program} cannot be traced with what is given:\n{refused}") from None
+    except OutOfGas:
+        raise PageNotJudged(
+            f"page {program}: tracing it takes more than {DEFAULT_PAGE_GAS:,} units of gas"
+        ) from None
+
+
+def schema_for(owner: str, schema: Schema) -> DatasetSchema:
+    """Return what tracing needs of a declared schema, counted as the contract `datasets` counts."""
+    usable = [column for column in schema.columns if column.type in COLUMN_KINDS]
+    extra = {one.name: int(one.missing == "category") for one in usable}
+    return DatasetSchema(
+        owner,
+        {one.name: one.type for one in usable},
+        tuple(schema.key),
+        {one.name: len(one.categories) + extra[one.name] for one in usable if one.categories},
+        {one.name: len(one.edges) - 1 for one in usable if len(one.edges) > 1},
+    )
+
+
+# --- comparing -------------------------------------------------------------------------------------------
+def allows_no_more(constraint: str, needed: str) -> bool:
+    """Tell whether a constraint allows no use that another does not."""
+    return ALLOWED_USES.get(constraint, frozenset({"?"})) <= ALLOWED_USES.get(needed, frozenset())
+
+
+def allows_all(constraint: str, needed: str) -> bool:
+    """Tell whether a constraint allows every use that another does."""
+    return ALLOWED_USES.get(needed, frozenset({"?"})) <= ALLOWED_USES.get(constraint, frozenset())
+
+
+def beyond(columns: Mapping[str, str], needed: Mapping[str, str]) -> Iterator[str]:
+    """Yield what columns of a grant allow beyond what is needed of each, in words."""
+    for name, constraint in columns.items():
+        if name not in needed:
+            yield f"column {name}={constraint}, which its pages do not use"
+        elif not allows_no_more(constraint, needed[name]):
+            yield f"column {name}={constraint}, where {needed[name]} is enough"
+
+
+def receivers_beyond(receivers: Sequence[str], needed: Sequence[str]) -> Iterator[str]:
+    """Yield receivers of a grant to whom nothing is released, in words."""
+    for name in receivers:
+        if name not in needed:
+            yield f"receiver {name}, to whom its pages release nothing"
+
+
+def lacking(columns: Mapping[str, str], needed: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield (column, what is missing) of columns that a grant does not allow as they are needed."""
+    for name, constraint in needed.items():
+        if name not in columns:
+            yield name, "not granted"
+        elif not allows_all(columns[name], constraint):
+            yield name, f"{columns[name]} does not allow what {constraint} does"
+
+
+# --- judging a request -----------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a request asks for, held against what its pages need."""
+
+    judged: bool
+    """False where a program is no page: then nothing follows."""
+    beyond: tuple[str, ...]
+    said: str
+    """How it was judged, or why not, in words."""
+    words: str
+    """The reason that the request gives in words; "" for none."""
+    needed: Mapping[str, str]
+    """Column -> constraint that is enough."""
+    receivers: tuple[str, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether it asks for more without a reason."""
+        return bool(self.beyond) and not self.words
+
+    def narrowed(self, grant: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the terms that leave what is needed of a grant: stricter, or as it stands."""
+        columns = {}
+        for name, constraint in grant["columns"].items():
+            if name in self.needed:
+                enough = allows_no_more(constraint, self.needed[name])
+                columns[name] = constraint if enough else self.needed[name]
+        receivers = [name for name in grant["receivers"] if name in self.receivers]
+        terms: dict[str, Any] = {}
+        if columns != grant["columns"]:
+            terms["columns"] = columns
+        if receivers != grant["receivers"]:
+            terms["receivers"] = receivers
+        return terms
+
+
+def not_judged(why: str, words: str) -> Judgement:
+    """Return the judgement of what cannot be judged."""
+    return Judgement(False, (), why, words, {}, ())
+
+
+async def judge(client: Client, grant: Mapping[str, Any]) -> Judgement:
+    """Hold a grant's columns and receivers against what its pages need, from rows of the ledger now."""
+    stated = str(grant["asked_because"])
+    basis = read_basis(stated)
+    words = "" if basis is not None else one_line(stated)
+    found = []
+    for program in grant["programs"]:
+        agents: Any = await client.state("jobs", "programs", program)
+        if agents is not None and agents["status"] == "active":
+            return not_judged(f"{program} is a program of agents, of which no page tells the needs", words)
+        if await client.state("programs", "programs", program) is None:
+            return not_judged(f"{program} is no program yet: what it needs is not known", words)
+        text = await page_text(client, program)
+        try:
+            found.append(await _needs(client, program, text, basis))
+        except (PageNotJudged, UsageFault) as fault:
+            return Judgement(True, (f"all of it: {fault}"[:600],), "", words, {}, ())
+    return compared(grant, found, basis, words)
+
+
+async def _needs(client: Client, program: str, text: str, basis: Basis | None) -> Needs:
+    if basis is not None:
+        return await derive(client, program, text, basis)
+    return needs_of(program, traced(program, text, None, {}), {})
+
+
+def compared(grant: Mapping[str, Any], found: Sequence[Needs], basis: Basis | None, words: str) -> Judgement:
+    """Return the judgement of a grant by what its pages need.
+
+    Without a basis any dataset of a page may be the grant's: that one counts of which it asks for least more.
+    """
+    needed: dict[str, set[str]] = {}
+    for needs in found:
+        if basis is not None:
+            one = needs.of_dataset(grant["dataset"], grant["version"])
+        else:
+            one = _nearest(grant["columns"], [*needs.columns.values()])
+        for column, constraint in one.items():
+            needed.setdefault(column, set()).add(constraint)
+    enough = {column: together(sorted(several)) for column, several in sorted(needed.items())}
+    receivers = tuple(sorted({name for needs in found for name in needs.receivers}))
+    more = [*beyond(grant["columns"], enough), *receivers_beyond(grant["receivers"], receivers)]
+    pages = counted(len(found), "page")
+    with_what = "defaults, for any datasets" if basis is None else "what the request names"
+    return Judgement(True, tuple(more), f"{pages} traced with {with_what}", words, enough, receivers)
+
+
+def _nearest(columns: Mapping[str, str], several: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the needs beyond which these columns go least."""
+    found: dict[str, str] = {}
+    best = len(columns) + 1
+    for each in several:
+        more = len([*beyond(columns, each)])
+        if more < best:
+            found, best = dict(each), more
+    return found

@@ -1,0 +1,394 @@
+"""A page's needs of grants: told, held against what is granted, asked for exactly, and approved no wider."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from chain.cli.main import main
+from chain.client.client import Client
+from chain.ledger.block import Receipt
+from chain.primitives.runtimeport import map_key
+from chain.primitives.values import Value, decode_stored, decode_value, encode_value
+from contracts.testing import LocalChain
+from privcompute.cli import grant_commands
+from privcompute.cli.common import UsageFault
+from privcompute.cli.page_needs import Basis, compared, dataset_version, read_basis
+from tests.schemas import column, declaring, seal_of
+
+PAGE = '''"""Mean age of those who owe much, for the bank."""
+
+
+def run(loans, people, *, least=1000, column="age"):
+    rows = join(loans, people)
+    much = where(rows.loans.amount > least, 1, 0)
+    keep(much, name="much")
+    release(mean(rows.people[column]), to="bank", noise=laplace(epsilon=1), name="age")
+    release(count(rows, by=rows.people.home), to="bank", exact=True, name="by home")
+'''
+LOANS = [column("id", "text", "identifier"), column("amount", "integer"), column("rate", "decimal")]
+PEOPLE = [
+    column("id", "text", "identifier"),
+    column("age", "integer", low="0", high="120"),
+    column("income", "decimal"),
+    column("home", "category", categories=["own", "rent"]),
+    column("seen", "timestamp"),
+]
+NEEDED = {"id": "join-only", "age": "aggregate-only", "home": "aggregate-only"}
+INPUTS = ("--input", "loans=bank/loans", "--input", "people=city/people")
+ASK = ("--purpose", "risk", "--legal-basis", "contract", "--expires", "2030-01-01")
+DAY_MS = 86_400_000
+
+
+class Chain:
+    """The system contracts in memory, as commands see them."""
+
+    def __init__(self) -> None:
+        self.chain = LocalChain.consortium("bank", "city", "registry")
+        for owner, dataset, columns in (("bank", "loans", LOANS), ("city", "people", PEOPLE)):
+            for method, args in declaring(columns):
+                self.call(owner, "datasets", method, **args)
+            given: dict[str, Value] = {"id": f"{owner}/{dataset}", "schema": seal_of(columns)}
+            given |= {"root": sha256(dataset.encode()).digest(), "size_bucket": "", "description": ""}
+            self.call(owner, "datasets", "register", approvers=[owner], threshold=1, **given)
+        seq = self.call("bank", "programs", "propose", id="ages", source=PAGE, reason="")
+        voted: Any = self.chain.entry("programs", "proposals", seq)
+        for org in ("city", "registry"):
+            self.call(org, "programs", "approve", seq=seq, hash=voted["hash"])
+        self.call("bank", "programs", "commit", seq=seq)
+        self.speaker = "bank"
+
+    def call(self, org: str, contract: str, method: str, **args: Value) -> Any:
+        return self.chain.as_(org).call(contract, method, gas=10**7, **args)
+
+    def grant(self, name: str) -> Any:
+        return self.chain.entry("grants", "grants", name)
+
+    def status(self, name: str) -> str:
+        standing: Any = self.chain.entry("grants", "standing", name)
+        return "requested" if standing is None else str(standing["status"])
+
+
+@pytest.fixture
+def chain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Chain:
+    made = Chain()
+
+    async def state(_: Client, contract: str, name: str, key: Value, **__: Any) -> Any:
+        stored = made.chain.state.get(contract, map_key(name, key))
+        return None if stored is None else decode_stored(stored)
+
+    async def entries(_: Client, contract: str, name: str) -> AsyncIterator[tuple[Any, Any]]:
+        begin = f"{name}/".encode()
+        for (space, key), stored in sorted(made.chain.state.rows.items()):
+            if space == contract and key.startswith(begin):
+                yield decode_value(key[len(begin) :], max_bytes=1 << 16), decode_stored(stored)
+
+    async def head(_: Client) -> int:
+        return made.chain.height
+
+    async def header(*_: Any) -> Any:
+        return type("Header", (), {"time": made.chain.time})
+
+    def send(_: Any, contract: str, method: str, args: dict[str, Value]) -> Receipt:
+        result = made.call(made.speaker, contract, method, **args)
+        return Receipt(bytes(32), 7, 0, "ok", "", encode_value(result), 0, ())
+
+    for name, answer in {"state": state, "entries": entries, "head": head, "header": header}.items():
+        monkeypatch.setattr(Client, name, answer)
+    monkeypatch.setattr(grant_commands, "send", send)
+    monkeypatch.setattr("privcompute.cli.common.time.time_ns", lambda: made.chain.time * 1_000_000)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    (tmp_path / "page.py").write_text(PAGE)
+    return made
+
+
+def assent(*words: str) -> Result:
+    return CliRunner().invoke(main, [*words, "--node", "http://127.0.0.1:1"], env={"ASSENT_AS": ""})
+
+
+def ok(*words: str) -> str:
+    done = assent(*words)
+    assert done.exit_code == 0, done.output + repr(done.exception)
+    return done.output
+
+
+def no(*words: str) -> str:
+    done = assent(*words)
+    assert done.exit_code not in (0, None), done.output
+    assert isinstance(done.exception, SystemExit), repr(done.exception)
+    return " ".join(done.output.split())
+
+
+def ask(*more: str, page: str = "ages", dataset: str = "city/people", name: str = "bank/p") -> str:
+    return ok("grant", "request", name, "--for", page, "--dataset", dataset, *INPUTS, *ASK, *more)
+
+
+# --- asking ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("page", ["ages", "page.py"])
+def test_a_request_for_a_page_asks_for_what_it_needs_and_no_more(chain: Chain, page: str) -> None:
+    said = ask(page=page)
+    assert "it asks for exactly what page ages needs of city/people" in said
+    grant = chain.grant("bank/p")
+    assert grant["columns"] == NEEDED
+    assert (grant["programs"], grant["receivers"], grant["co_parties"]) == (["ages"], ["bank"], ["bank"])
+    assert (grant["quota_runs"], grant["version"]) == (1, 1)
+    assert grant["asked_because"] == (
+        'page with {"inputs":{"loans":"bank/loans@1","people":"city/people@1"},"parameters":{}}'
+    )
+    asked_for_loans = ok(
+        "grant", "request", "bank/l", "--for", page, "--dataset", "bank/loans", *INPUTS, *ASK
+    )
+    assert "exactly" in asked_for_loans
+    assert chain.grant("bank/l")["columns"] == {"id": "join-only", "amount": "encrypted-only"}
+
+
+def test_parameters_decide_what_is_asked_for_and_are_said(chain: Chain) -> None:
+    ask("--set", "column=income", "--set", "least=0.5")
+    grant = chain.grant("bank/p")
+    assert "income" in grant["columns"]
+    assert "age" not in grant["columns"]
+    basis = read_basis(grant["asked_because"])
+    assert basis is not None
+    assert basis.parameters == {"column": "income", "least": {"number": "1/2"}}
+
+
+def test_more_than_a_page_needs_is_asked_for_with_a_reason_alone(chain: Chain) -> None:
+    words = ("grant", "request", "bank/p", "--for", "ages", "--dataset", "city/people", *INPUTS, *ASK)
+    more = ("--column", "income=plain", "--column", "age=plain", "--receiver", "city", "--program", "other")
+    said = no(*words, *more)
+    for part in (
+        "column income=plain, which its pages do not use",
+        "column age=plain, where aggregate-only is",
+        "receiver city, to whom its pages release nothing",
+        "program other",
+        "--because",
+    ):
+        assert part in said
+    assert chain.grant("bank/p") is None
+    ok(*words, *more, "--because", "for a check by hand")
+    assert chain.grant("bank/p")["asked_because"] == "for a check by hand"
+    assert chain.grant("bank/p")["columns"]["age"] == "plain"
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("--for", "none", *INPUTS), "see: assent program list"),
+        (("--for", "ages"), "--input loans=OWNER/NAME"),
+        (("--for", "ages", "--input", "loans=bank/loans"), "no dataset is given for people"),
+        (("--for", "ages", "--input", "loans=bank"), "ids are OWNER/NAME"),
+        (("--for", "ages", "--input", "loans=bank/loans@x"), "a version is a number"),
+        (("--for", "ages", "--input", "loans=bank/loans@7", *INPUTS[2:]), "no such entry"),
+        (("--for", "ages", "--input", "loans=bank/loans", "--input", "loans=bank/loans"), "each name once"),
+        (("--for", "ages", *INPUTS), "name one of the inputs by --dataset (bank/loans@1, city/people@1)"),
+        (("--for", "ages", *INPUTS, "--dataset", "bank/none"), "name one of the inputs by --dataset"),
+        (("--for", "ages", *INPUTS, "--dataset", "city/people", "--set", "no=1"), "has no parameter 'no'"),
+        (("--for", "ages", *INPUTS, "--set", f"column={'x' * 250}"), "a column's name of 250"),
+        ((), "give --dataset, or --for PAGE"),
+        (("--dataset", "city/people", "--column", "age"), "give --program"),
+    ],
+)  # fmt: skip
+def test_a_request_that_does_not_say_enough_is_told_what_to_give(
+    chain: Chain, words: tuple[str, ...], part: str
+) -> None:
+    assert part in no("grant", "request", "bank/p", *words, *ASK)
+    assert chain.grant("bank/p") is None
+
+
+@pytest.mark.usefixtures("chain")
+def test_a_page_that_is_no_program_is_to_be_proposed_first(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(PAGE.replace("Mean", "The mean"))
+    said = no("grant", "request", "bank/p", "--for", "mine.py", "--dataset", "city/people", *INPUTS, *ASK)
+    assert "assent program propose NAME FILE" in said
+
+
+# --- approving ---------------------------------------------------------------------------------------------
+def request_by_hand(chain: Chain, columns: dict[str, str], because: str = "", **over: Any) -> None:
+    terms: dict[str, Any] = {"id": "bank/p", "dataset": "city/people", "version": 1, "columns": columns}
+    terms |= {"purpose": "risk", "legal_basis": "", "asked_because": because, "programs": ["ages"]}
+    terms |= {"receivers": ["bank"], "co_parties": ["bank"], "profile": "rep3", "not_before": 0}
+    terms |= {"expires": chain.chain.time + DAY_MS, "quota_runs": 1, "min_group": 10, "policy": ""}
+    chain.call("bank", "grants", "request", **terms | over)
+    chain.speaker = "city"
+
+
+def test_what_a_page_needs_is_approved_and_said_to_be_no_more(chain: Chain) -> None:
+    ask()
+    chain.speaker = "city"
+    shown = ok("grant", "show", "bank/p")
+    assert 'asked because: page with {"inputs"' in shown
+    said = ok("grant", "approve", "bank/p")
+    assert "it asks for no more than its pages need (1 page traced with what the request names)" in said
+    assert chain.status("bank/p") == "active"
+
+
+def test_a_wider_request_without_a_reason_is_not_approved(chain: Chain) -> None:
+    request_by_hand(
+        chain, NEEDED | {"age": "plain", "income": "encrypted-only"}, receivers=["bank", "registry"]
+    )
+    said = no("grant", "approve", "bank/p")
+    for part in (
+        "column age=plain, where aggregate-only is enough",
+        "column income=encrypted-only, which its",
+        "receiver registry, to whom",
+        "--as-needed",
+    ):
+        assert part in said
+    assert chain.status("bank/p") == "requested"
+    assert "it gives no reason in words" in ok("grant", "show", "bank/p")
+    assert "it asks for no more" in ok("grant", "approve", "bank/p", "--as-needed")
+    agreed = chain.grant("bank/p")
+    assert (agreed["columns"], agreed["receivers"]) == (NEEDED, ["bank"])
+
+
+def test_stricter_terms_that_leave_what_is_needed_are_approved(chain: Chain) -> None:
+    request_by_hand(chain, NEEDED | {"income": "plain"})
+    ok("grant", "approve", "bank/p", "--terms", json.dumps({"columns": NEEDED}))
+    assert chain.grant("bank/p")["columns"] == NEEDED
+
+
+def test_a_reason_in_words_is_read_and_may_be_approved(chain: Chain) -> None:
+    request_by_hand(chain, NEEDED | {"income": "plain"}, because="a check by hand\nas agreed")
+    said = ok("grant", "approve", "bank/p")
+    assert "it asks for more than its pages need: column income=plain, which its pages do not use" in said
+    assert "its reason: a check by hand" in said
+    assert "\nas agreed" not in said
+    assert chain.status("bank/p") == "active"
+
+
+@pytest.mark.parametrize(
+    "because",
+    [
+        'page with {"inputs":{"loans":"bank/loans@1","people":"bank/loans@1"},"parameters":{}}',
+        'page with {"inputs":{"loans":"bank/loans@1","people":"city/people@9"},"parameters":{}}',
+        'page with {"inputs":{"loans":"bank/loans@1","people":"city/people@1"},"parameters":{"no":1}}',
+    ],
+)
+def test_a_basis_on_which_the_page_does_not_stand_is_no_reason(chain: Chain, because: str) -> None:
+    request_by_hand(chain, NEEDED, because=because)
+    said = no("grant", "approve", "bank/p")
+    assert "asks for more than its pages need" in said
+    assert chain.status("bank/p") == "requested"
+
+
+def test_parameters_that_a_request_names_are_judged_with(chain: Chain) -> None:
+    named = Basis({"loans": ("bank/loans", 1), "people": ("city/people", 1)}, {"column": "income"})
+    columns = {"id": "join-only", "income": "aggregate-only", "home": "aggregate-only"}
+    request_by_hand(chain, columns, because=named.text())
+    assert "it asks for no more than" in ok("grant", "approve", "bank/p")
+
+
+def test_programs_of_agents_are_not_held_against_pages(chain: Chain) -> None:
+    request_by_hand(chain, NEEDED | {"income": "plain"}, programs=["unheard-of"])
+    said = ok("grant", "approve", "bank/p")
+    assert "not held against pages: unheard-of is no program yet: what it needs is not known" in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "words",
+        "page with ",
+        "page with 3",
+        "page with {}",
+        'page with {"inputs":{"a":"x"},"parameters":{}}',
+        'page with {"inputs":{"a":"b/c"},"parameters":{}}',
+        'page with {"inputs":{"a":"b/c@1"},"parameters":{"x":0.5}}',
+        'page with {"inputs":[],"parameters":{}}',
+        "page with " + "[" * 240,
+        'page with {"inputs":{"a":"b/c@1"},"parameters":{"x":NaN}}',
+    ],
+)
+def test_what_is_no_basis_counts_as_words_or_nothing(text: str) -> None:
+    assert read_basis(text) is None
+
+
+def test_a_basis_is_read_back_as_it_is_said() -> None:
+    basis = Basis({"loans": ("bank/loans", 2)}, {"columns": ["a", 3], "share": {"number": "1/2"}})
+    assert read_basis(basis.text()) == basis
+    assert dataset_version("bank/loans") == ("bank/loans", 0)
+    with pytest.raises(UsageFault, match="a version is a number from 1 on"):
+        dataset_version("bank/loans@0")
+
+
+def test_a_grant_on_a_dataset_that_its_basis_does_not_name_needs_nothing() -> None:
+    grant = {"dataset": "a/b", "version": 1, "columns": {"x": "plain"}, "receivers": []}
+    judged = compared(grant, [], Basis({}, {}), "")
+    assert judged.refused
+    assert judged.beyond == ("column x=plain, which its pages do not use",)
+
+
+# --- holding -----------------------------------------------------------------------------------------------
+def check(*words: str) -> str:
+    return ok("program", "check", *words, "--org", "bank")
+
+
+@pytest.mark.usefixtures("chain")
+def test_what_is_missing_is_said_with_the_command_that_asks_for_it() -> None:
+    said = check("page.py")
+    assert "not granted" in said
+    assert "bank/NAME --for page.py --dataset city/people --input loans=bank/loans@1 --input people" in said
+    found = json.loads(check("ages", "--json"))
+    assert found["program"] == "ages"
+    people = next(one for one in found["held"]["datasets"] if one["dataset"] == "city/people")
+    assert (people["needed"], people["grant"]) == (NEEDED, "")
+
+
+def test_what_is_held_is_proved_and_what_a_grant_lacks_is_named(chain: Chain) -> None:
+    few = {"id": "join-only", "age": "encrypted-only"}
+    request_by_hand(chain, few, programs=["other"], receivers=["city"], because="x")
+    said = check("ages")
+    for part in (
+        "it is requested",
+        "it does not name program ages",
+        "bank may not receive",
+        "home: not granted",
+        "age: encrypted-only does not allow what aggregate-only does",
+    ):
+        assert part in said
+    chain.speaker = "bank"
+    assert "exactly" in ask(name="bank/q")
+    chain.speaker = "city"
+    ok("grant", "approve", "bank/q")
+    found = json.loads(check("page.py", "--json"))["held"]
+    people = next(one for one in found["datasets"] if one["dataset"] == "city/people")
+    assert (people["grant"], people["granted"], people["missing"]) == ("bank/q", NEEDED, [])
+    assert len(found["ask"]) == 1, "the grant on the bank's own loans is still to be asked for"
+    assert "bank/loans" in found["ask"][0]
+
+
+def test_nothing_is_missing_where_all_is_granted(chain: Chain) -> None:
+    for name, dataset, owner in (("bank/l", "bank/loans", "bank"), ("bank/p", "city/people", "city")):
+        chain.speaker = "bank"
+        ask(dataset=dataset, name=name)
+        chain.speaker = owner
+        ok("grant", "approve", name)
+    assert "nothing is missing" in check("ages")
+    chain.chain.advance(time=400 * 12 * DAY_MS)
+    assert "its time has not come or is over" in check("ages")
+
+
+@pytest.mark.usefixtures("chain")
+def test_names_that_no_dataset_or_several_have_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "page.py").write_text(PAGE.replace("loans", "credits"))
+    said = no("program", "check", "page.py", "--org", "bank")
+    assert "which dataset stands for credits? give --input credits=OWNER/DATASET" in said
+
+
+def test_offline_options_and_options_of_a_node_do_not_mix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "page.py").write_text(PAGE)
+    offline = CliRunner().invoke(main, ["program", "check", "page.py", "--org", "bank"])
+    assert "--input and --org ask a node" in " ".join(offline.output.split())
+    assert "--data reads files of this host" in no("program", "check", "page.py", "--data", "loans=x.csv")
+    assert "give --org ORG, or --as ORGDIR" in no("program", "check", "page.py")
