@@ -223,6 +223,19 @@ class Client(Connection):
             self.kept.append(proved)
         return None if proved.value is None else decode_value(proved.value, max_bytes=VALUE_BYTES_MAX)
 
+    async def history(self, subject: str, first: int, last: int) -> tuple[EventEntry, ...]:
+        """Return the entries of a subject's log at heights first..last, all of them if the genesis is known.
+
+        Raises ProofInvalid for a history that does not hold, LimitError for one that is too long.
+        """
+        found = await self._certified(lambda: self.proofs.history(subject, first, last))
+        if self._verifier is not None:
+            await follow_sets(self.proofs, self._verifier, self.followed)
+            if (found.subject, found.last) != (subject, last) or found.first not in (first, first - 1):
+                raise ProofInvalid(f"{self.url}: the history of another subject, or of other heights")
+            self._verifier.check_history(found)
+        return found.entries
+
     async def entries(self, contract: str, map_name: str) -> AsyncIterator[tuple[Value, Value]]:
         """Yield every entry of a contract's Map in key order, as the node says; not proved.
 

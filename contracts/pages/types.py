@@ -28,7 +28,7 @@ COLUMN_KINDS = {
     "timestamp": "integer",
     "any": "any",
 }
-"""Types of columns in schemas, and the kinds of their cells; dates are days and timestamps seconds, since 1970."""
+"""Types of columns in schemas, and kinds of their cells; dates are days, timestamps seconds, since 1970."""
 
 
 @dataclass(frozen=True, slots=True)

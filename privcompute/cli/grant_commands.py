@@ -20,6 +20,7 @@ from chain.primitives.visible import one_line
 from privcompute.cli.common import UsageFault, need_state, pairs, parse_time, send, sent_json, show_time
 from privcompute.cli.declarations import read_columns, version_row
 from privcompute.cli.grant_requests import Asked, asked_by_hand, asked_for_page, judgement_lines, page_options
+from privcompute.cli.grant_usage import usage
 from privcompute.cli.page_needs import Judgement, judge
 from privcompute.data.declared import column_words
 from privcompute.data.schema import Column
@@ -301,6 +302,9 @@ for _command in (
     _decide("revoke", "Revoke ID for good, from the next block on.", "revoked", reason=True),
 ):
     grant.add_command(_command)
+
+
+grant.add_command(usage)
 
 
 @grant.command("list")

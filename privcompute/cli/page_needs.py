@@ -122,6 +122,11 @@ class Needs:
         return {column: together(sorted(several)) for column, several in sorted(found.items())}
 
 
+def enough_for(uses: Sequence[str]) -> str:
+    """Return the strictest constraint that covers these uses."""
+    return least_constraint(uses)
+
+
 def together(constraints: Sequence[str]) -> str:
     """Return the strictest constraint that covers the uses of all of these."""
     if len(constraints) == 1:

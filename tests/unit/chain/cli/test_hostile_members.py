@@ -185,6 +185,9 @@ def spoken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Spoken:
     async def a_header(*_: Any) -> Any:
         return header
 
+    async def history(*_: Any) -> tuple[()]:
+        return ()
+
     sent: list[str] = []
 
     async def submit(_: Client, tx: Transaction) -> list[bytes]:
@@ -207,7 +210,7 @@ def spoken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Spoken:
 
     for name, answer in {
         "state": state, "variable": state, "view": view, "entries": entries, "head": head, "header": a_header,
-        "submit": submit, "wait": wait, "request": request,
+        "submit": submit, "wait": wait, "request": request, "history": history,
     }.items():  # fmt: skip
         monkeypatch.setattr(Client, name, answer)
     return said
