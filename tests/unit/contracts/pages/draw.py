@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-NUMBERS = ("loans.w", "loans.r", "people.a", "people.i", "people.d")
+NUMBERS = ("loans.w", "loans.r", "people.a", "people.i", "people.d", "people.t")
 BITS = ("loans.m", "people.b")
 CATEGORIES = ("loans.k", "people.h")
 RECEIVERS = ("bank", "city", "auditor")

@@ -22,7 +22,15 @@ SCHEMAS = {
     ),
     "people": DatasetSchema(
         "city",
-        {"id": "text", "a": "integer", "i": "decimal", "d": "decimal", "h": "category", "b": "boolean"},
+        {
+            "id": "text",
+            "a": "integer",
+            "i": "decimal",
+            "d": "decimal",
+            "h": "category",
+            "b": "boolean",
+            "t": "timestamp",
+        },
     ),
 }
 FORGIVEN = frozenset({"NOISE_UNBOUNDED", "NOISE_ON_ROWS"})
