@@ -19,6 +19,7 @@ from chain.ledger.block import EventEntry, Receipt
 from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.runtimeport import RESULT_BYTES_MAX, map_key
 from chain.primitives.values import Value, decode_value, encode_value
+from chain.primitives.visible import one_line
 from chain.primitives.words import counted
 from contracts.language.faults import OutOfGas
 from contracts.pages.facts import stated_facts
@@ -29,7 +30,8 @@ TRACED_MAX = 16
 """Pages that a package has traced again, the newest of its history."""
 GAS_MAX = 100_000_000
 """Gas of all pages of a package together, some 7 seconds: proposals that took more are only told of."""
-STATEMENT_LINES_MAX = 64
+STATEMENT_LINES_MAX, STATEMENT_CHARS_MAX = 64, 1_024
+"""Lines of a leakage statement in the report, and characters of each."""
 _CONTRACTS = frozenset({"datasets", "jobs", "programs"})
 _TELLS = {"jobs.JobProposed": "job", "programs.ProgramProposed": "program"}
 
@@ -273,7 +275,7 @@ def _lines(one: PageProposal, leakage: str) -> list[str]:
     head = f"- {shown(one.subject)}: page {one.page.hex()}, plan {one.plan.hex()}"
     if not said:
         return [f"{head}: the page left the ledger undecided, with its facts"]
-    lines = [head, *[f"    {shown(line)}" for line in said[:STATEMENT_LINES_MAX]]]
+    lines = [head, *[f"    {one_line(line)[:STATEMENT_CHARS_MAX]}" for line in said[:STATEMENT_LINES_MAX]]]
     more = len(said) - STATEMENT_LINES_MAX
     return [*lines, f"    and {counted(more, 'line')} more"] if more > 0 else lines
 
