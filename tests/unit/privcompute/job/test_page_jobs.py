@@ -82,7 +82,7 @@ def grant(world: World, orgs: tuple[str, ...] = ORGS, ident: str = "figures") ->
     for org in orgs:
         terms: dict[str, Value] = {
             "id": f"bank/g-{org}", "dataset": f"{org}/data", "version": 1, "columns": dict(CONSTRAINTS),
-            "purpose": "research", "legal_basis": "consent", "programs": [ident],
+            "purpose": "research", "legal_basis": "consent", "asked_because": "", "programs": [ident],
             "receivers": ["bank", "bureau"], "co_parties": list(ORGS), "profile": "rep3", "not_before": 0,
             "expires": world.ledger.chain.time + 600 * MINUTE_MS, "quota_runs": 3, "min_group": 5,
             "policy": "",
