@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -23,7 +23,7 @@ from contracts.pages.page import page_hash, trace
 from contracts.pages.parameters import as_value
 from contracts.pages.plan import Plan
 from contracts.pages.releases import SHARES, least_constraint
-from contracts.pages.tables import DatasetSchema
+from contracts.pages.tables import DEFAULT_ID, DatasetSchema
 from contracts.pages.types import COLUMN_KINDS
 from privcompute.cli.common import UsageFault, need_state
 from privcompute.cli.declarations import owner_of, read_schema, version_row
@@ -311,6 +311,7 @@ async def judge(client: Client, grant: Mapping[str, Any]) -> Judgement:
     basis = read_basis(stated)
     words = "" if basis is not None else one_line(stated)
     found = []
+    key = () if basis is not None else await _key_of(client, grant["dataset"], grant["version"])
     for program in grant["programs"]:
         agents: Any = await client.state("jobs", "programs", program)
         if agents is not None and agents["status"] == "active":
@@ -319,16 +320,32 @@ async def judge(client: Client, grant: Mapping[str, Any]) -> Judgement:
             return not_judged(f"{program} is no program yet: what it needs is not known", words)
         text = await page_text(client, program)
         try:
-            found.append(await _needs(client, program, text, basis))
+            found.append(await _needs(client, program, text, basis, key))
         except (PageNotJudged, UsageFault) as fault:
             return Judgement(True, (f"all of it: {fault}"[:600],), "", words, {}, ())
     return compared(grant, found, basis, words)
 
 
-async def _needs(client: Client, program: str, text: str, basis: Basis | None) -> Needs:
+async def _key_of(client: Client, dataset: str, version: int) -> tuple[str, ...]:
+    row = await version_row(client, dataset, version)
+    place = (owner_of(dataset), bytes(row["schema"]))
+    schema: Any = await need_state(client, "datasets", "schemas", place, "see: assent dataset list")
+    return tuple([str(name) for name in schema["key"]])
+
+
+async def _needs(client: Client, program: str, text: str, basis: Basis | None, key: Sequence[str]) -> Needs:
     if basis is not None:
         return await derive(client, program, text, basis)
-    return needs_of(program, traced(program, text, None, {}), {})
+    found = needs_of(program, traced(program, text, None, {}), {})
+    return replace(found, columns={name: _keyed(each, key) for name, each in found.columns.items()})
+
+
+def _keyed(columns: Mapping[str, str], key: Sequence[str]) -> dict[str, str]:
+    """Return needs with the columns of a key in the place of the id that a page has for any datasets."""
+    found = {name: constraint for name, constraint in columns.items() if name != DEFAULT_ID}
+    if DEFAULT_ID in columns:
+        found = dict.fromkeys(key, columns[DEFAULT_ID]) | found
+    return found
 
 
 def compared(grant: Mapping[str, Any], found: Sequence[Needs], basis: Basis | None, words: str) -> Judgement:

@@ -40,7 +40,6 @@ STATISTICS: dict[str, Any] = {
     "figures": ["sum", "mean", "least", "greatest"],
     "groups": [[["history", "housing"], ["loans", "amount"]]],
     "histograms": [["residents", "age"]],
-    "min_group": MIN_GROUP,
 }
 REGRESSION: dict[str, Any] = {
     "label": ["loans", "repaid"],

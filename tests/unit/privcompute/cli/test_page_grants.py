@@ -248,6 +248,17 @@ def test_a_wider_request_without_a_reason_is_not_approved(chain: Chain) -> None:
     assert (agreed["columns"], agreed["receivers"]) == (NEEDED, ["bank"])
 
 
+def test_a_key_of_another_name_stands_for_the_id_of_a_page_that_names_no_datasets(chain: Chain) -> None:
+    columns = [column("person", "text", "identifier"), column("age", "integer"), column("home", "category")]
+    for method, args in declaring(columns):
+        chain.call("city", "datasets", method, **args)
+    given: dict[str, Value] = {"schema": seal_of(columns), "root": bytes(32), "size_bucket": ""}
+    chain.call("city", "datasets", "new_version", id="city/people", **given)
+    needed = {"person": "join-only", "age": "aggregate-only", "home": "aggregate-only"}
+    request_by_hand(chain, needed, version=2)
+    assert "it asks for no more than its pages need" in ok("grant", "approve", "bank/p")
+
+
 def test_stricter_terms_that_leave_what_is_needed_are_approved(chain: Chain) -> None:
     request_by_hand(chain, NEEDED | {"income": "plain"})
     ok("grant", "approve", "bank/p", "--terms", json.dumps({"columns": NEEDED}))
