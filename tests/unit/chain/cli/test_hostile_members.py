@@ -266,6 +266,7 @@ def test_a_preflight_over_hostile_rows_comes_to_its_findings(
     as_json: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(STATE, "orgs.orgs", LEDGER | {"agent_key": b"\1"})
+    monkeypatch.setitem(STATE, "programs.programs", None)  # a program of agents
     words = ("job", "preflight")
     command = next(command for name, command in asking() if name == words)
     told = CliRunner().invoke(main, [*typed(words, command), *(["--json"] if as_json else [])])
