@@ -1,8 +1,8 @@
 """Pages in jobs of real processes: three organisations over TLS, against references computed apart.
 
-The standard pages run beside a page of the members' own, which has two receivers. Statistics must be exact, a
-regression's AUC within 0.001 of scikit-learn's on the same rows. One consortium serves all, since starting it
-takes longer than a job.
+The standard pages run beside a page of the members' own, which has two receivers. Statistics must be exact,
+and a regression ranks rows as scikit-learn's does, but for pairs whose scores are level. One consortium
+serves all, since starting it takes longer than a job.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ DATASETS = {"bank": "loans", "bureau": "history", "registry": "residents"}
 HOUSING = ("free", "own", "rent")
 EDGES = (18, 30, 45, 60, 80)
 MIN_GROUP = 20
+LEVEL = 0.002
+"""Two scores this close may rank either way on shares, which compute with 16 fraction bits."""
 INPUTS = [part for org in ORGS for part in ("--input", f"{DATASETS[org]}=bank/g-{org}")]
 LONG = ["--deadline", "accept=10m", "--deadline", "reveal=10m", "--deadline", "commit=10m"]
 LONG += ["--deadline", "certify=10m"]
@@ -252,11 +254,17 @@ def test_the_standard_regression_ranks_as_scikit_learn_does(running: Running) ->
     people = [int(each[1:]) for each in ids]
     assert sorted(people) == running.joined()
     found = float(running.figures("bank", job)["AUC"])
-    assert found == pytest.approx(reference(running, people, bytes.fromhex(job)), abs=1e-3)
+    least, exact, most = reference(running, people, bytes.fromhex(job))
+    assert most - least < 0.02
+    assert least - 1e-4 < found < most + 1e-4, exact
 
 
-def reference(running: Running, people: list[int], job: bytes) -> float:
-    """Return the AUC of scikit-learn's regression on the rows that are not held out."""
+def reference(running: Running, people: list[int], job: bytes) -> tuple[float, float, float]:
+    """Return the AUC of scikit-learn's regression on the rows that are not held out, between its bounds.
+
+    The bounds are what it is if every pair whose scores are within LEVEL ranks the one way or the other: of
+    a thousand pairs, each is worth 0.001.
+    """
     columns = [
         running.column(org, name, people).astype(float)
         for org, name in (("bank", "amount"), ("bureau", "income"), ("registry", "age"))
@@ -270,7 +278,10 @@ def reference(running: Running, people: list[int], job: bytes) -> float:
     x = (x - x[~tested].mean(0)) / x[~tested].std(0)
     fit = LogisticRegression(C=1 / (0.01 * (~tested).sum()), tol=1e-10, max_iter=10_000)
     fit.fit(x[~tested], y[~tested])
-    return float(roc_auc_score(y[tested], fit.decision_function(x[tested])))
+    score = fit.decision_function(x[tested])
+    apart = np.subtract.outer(score[y[tested]], score[~y[tested]])
+    exact = float(roc_auc_score(y[tested], score))
+    return float((apart > LEVEL).mean()), exact, float((apart > -LEVEL).mean())
 
 
 def test_the_standard_join_counts_and_tells_each_owner_its_own_rows(running: Running) -> None:
