@@ -151,6 +151,8 @@ def install(bundle: Path, manifest: dict[str, Any], folder: Path) -> None:
     try:
         if (bundle / "share").is_dir():
             shutil.copytree(bundle / "share", folder, dirs_exist_ok=True)
+            for path in (folder, *folder.rglob("*")):  # whoever unpacked the bundle had a umask, too
+                path.chmod(0o755 if path.is_dir() else 0o644)
         run([sys.executable, "-I", "-m", "venv", str(folder / ".venv")], "the environment")
         python = folder / ".venv" / "bin" / "python"
         words = ["--no-index", "--no-deps", "--no-cache-dir", "--require-hashes", "--only-binary", ":all:"]

@@ -141,7 +141,8 @@ def test_an_unusable_archive_and_an_address_of_another_host_end_a_start_by_name(
     assert started.returncode == Exit.IO
     assert f"storage.archive_dir = {bank.path / 'old'}: " in started.stderr
     port = rpc_port(alone)
-    bank.node_config.write_text(plain.replace(f"127.0.0.1:{port}", f"192.0.2.7:{port}"))
+    elsewhere = plain.replace(f"127.0.0.1:{port}", f"192.0.2.7:{port}")
+    bank.node_config.write_text(elsewhere.replace("[rpc]", "[rpc]\ntls = true\nprincipals = true"))
     started = assent("start", alone.path)
     assert started.returncode == Exit.CONFIG
     assert f"error [cannot_listen]: rpc.listen = 192.0.2.7:{port}: this host has no such" in started.stderr

@@ -38,6 +38,8 @@ NO_END = {
     "EVIDENCE": "a damaged log ends the agent",
     "USAGE": "of commands",
     "PAGE_FILE": "of commands",
+    "PAGE_NOT_JUDGED": "of commands",
+    "GRANT_TOO_WIDE": "of commands",
     "DOUBTFUL": "of commands",
     "NOT_CONFIRMED": "of commands",
     "JOB_NOT_CERTIFIED": "of commands",

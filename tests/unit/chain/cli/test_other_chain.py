@@ -39,7 +39,7 @@ OWN_FILES = {"dataset check", "dataset check-opening", "dataset new-version", "d
 """These read files of their own before they ask a node."""
 JOB = [
     "--program",
-    "x",
+    "private-join",
     "--purpose",
     "x",
     "--receiver",
@@ -49,7 +49,13 @@ JOB = [
     "--input",
     "a/c:x=join",
 ]
-MORE = {"job propose": JOB, "job preflight": JOB}
+GRANT = ["--dataset", "a/b", "--column", "x=plain", "--program", "x", "--receiver", "x", "--runs", "1"]
+MORE = {
+    "job propose": JOB,
+    "job preflight": JOB,
+    "program check": ["--org", "bank", "--input", "a=a/b@1"],
+    "grant request": GRANT,
+}
 """What a command takes from options or a file."""
 
 

@@ -27,6 +27,9 @@ def files(tmp_path: Path) -> NodeFiles:
         genesis=tmp_path / "genesis.json",
         key=tmp_path / "keys/node.key",
         next_key=tmp_path / "next.key",
+        rpc_pair=None,
+        tokens=tmp_path / "rpc-tokens.json",
+        operator_token=tmp_path / "node.token",
     )
     found.key.parent.mkdir()
     save_key(found.key, toy_key(FOUNDERS[0]))

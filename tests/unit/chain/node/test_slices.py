@@ -74,7 +74,6 @@ def test_a_node_asks_before_anything_of_it_runs(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(commands, "load_node_config", lambda _: (MagicMock(solo=None), MagicMock()))
     for name in (
         "set_up_logging",
-        "open_to_all",
         "load_genesis",
         "KeyRing",
         "ask_no_more",
