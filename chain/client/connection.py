@@ -172,10 +172,12 @@ class Connection:
         return options | {"ssl": aiohttp.Fingerprint(sha256(self._certificate).digest())}
 
     async def page(self, path: str) -> dict[str, Any]:
-        """Return what the node says at "/health", "/ready" or "/head"; raise NodeUnreachable."""
+        """Return what the node says at "/health", "/ready" or "/head"; raise NodeUnreachable, ConfigError."""
         if self._session is None:
             raise RuntimeError("a connection is used inside `async with`")
         self._bearer = self._access.bearer()
+        if self._bearer:
+            check_private(self.url)
         try:
             async with self._session.get(self.url + path, **await self._look()) as response:
                 text = await read_answer(self.url, response)

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -304,3 +305,15 @@ def test_a_certificate_that_ends_soon_is_told(tmp_path: Path, caplog: pytest.Log
 
 def test_the_certificate_of_a_key_is_the_same_at_each_start() -> None:
     assert open_context(KEY)[1] == open_context(KEY)[1]
+
+
+async def test_a_page_of_a_node_is_asked_for_with_no_secret_in_the_clear(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The token went along with `/head` to any http:// address, as it does not with calls."""
+    sent: list[str] = []
+    monkeypatch.setattr(aiohttp.ClientSession, "get", lambda *_, **__: sent.append("a request"))
+    async with Client("http://192.0.2.7:1", access=NodeAccess(token=lambda: "assent_secret")) as node:
+        with pytest.raises(ConfigError, match="sent by TLS alone"):
+            await node.page("/head")
+    assert sent == []
