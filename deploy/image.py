@@ -33,6 +33,7 @@ OWN = "./opt/assent"
 USER = 10001
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 RUNTIMES = ("podman", "docker")
+MANIFEST_BYTES_MAX = 1 << 20
 CREATED = "1980-01-01T00:00:00Z"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -175,9 +176,10 @@ def version_of(bundle: Path) -> str:
         with tarfile.open(bundle) as archive:
             top = next(iter(archive)).name.partition("/")[0]
             found = archive.extractfile(f"{top}/MANIFEST.json")
-            assert found is not None
-            return str(json.load(found)["assent"])
-    except (OSError, tarfile.TarError, StopIteration, KeyError, ValueError, AssertionError) as error:
+            if found is None:
+                raise ValueError("its manifest is no file")
+            return str(json.loads(found.read(MANIFEST_BYTES_MAX))["assent"])
+    except (OSError, tarfile.TarError, StopIteration, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{bundle}: not a bundle ({error}); make one with scripts/bundle") from None
 
 

@@ -88,7 +88,14 @@ def test_the_version_of_an_image_is_that_of_its_bundle_and_another_file_is_refus
     (tmp_path / "other").write_text("no archive")
     with tarfile.open(tmp_path / "empty", "w"):
         pass
-    for name in ("other", "empty", "nowhere"):
+    for name, manifest in (("folder", None), ("list", "[]")):
+        (tmp_path / name / "MANIFEST.json").mkdir(parents=True)
+        if manifest is not None:
+            (tmp_path / name / "MANIFEST.json").rmdir()
+            (tmp_path / name / "MANIFEST.json").write_text(manifest)
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as made:
+            made.add(tmp_path / name, "top")
+    for name in ("other", "empty", "nowhere", "folder.tar", "list.tar"):
         with pytest.raises(BundleError, match=f"{name}: not a bundle"):
             version_of(tmp_path / name)
 
