@@ -30,7 +30,6 @@ FACT_COLUMNS, CELL_GAP = 2, 4
 """A table of so many columns lists facts; so many characters stand between and around two columns."""
 Shower = Callable[[str, float, float | None], None]
 """Shows (what is being done, how much of it is, of how much in all) on the live line."""
-_console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 class Missing(str):
@@ -69,6 +68,11 @@ def print_lines(text: str, *, err: bool = False, newline: bool = True) -> None:
         _put(visible(text) + ("\n" if newline else ""), sys.stderr if err else sys.stdout)
 
 
+def _terminal() -> Console:
+    """Return where tables go: it is as wide now as COLUMNS or the terminal says, not as it was at first."""
+    return Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
 def can_ask() -> bool:
     """Tell whether there is a person to ask: standard input is a terminal."""
     return sys.stdin is not None and sys.stdin.isatty()
@@ -94,9 +98,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     A hash in the last column of a list of facts stays in one piece, for whoever copies it: the names before
     it are folded between words, and only where a word is too long is the line wider than the terminal.
     """
+    terminal = _terminal()
     facts = len(columns) <= FACT_COLUMNS and any(_has_hash(row[-1]) for row in rows)
     words = [len(word) for row in rows for word in str(row[0] or "").split()] if len(columns) > 1 else []
-    room = max(_console.width - CELL_GAP - HASH_DIGITS, *words, 1) if facts and words else None
+    room = max(terminal.width - CELL_GAP - HASH_DIGITS, *words, 1) if facts and words else None
     table = Table(
         title=_text(title, "bold"),
         title_justify="left",
@@ -120,16 +125,16 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
         )
     for row in rows:
         table.add_row(*[_cell(cell) for cell in row])
-    width = max(_console.width, (room or 0) + CELL_GAP + HASH_DIGITS) if facts else None
+    width = max(terminal.width, (room or 0) + CELL_GAP + HASH_DIGITS) if facts else None
     with _output():
-        _console.print(table, width=width, crop=False)
+        terminal.print(table, width=width, crop=False)
 
 
 def room_beside(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
     """Return how many characters one column more may have beside these, on one line of the terminal."""
     wide = [max(len(name.removeprefix("#")), *(len(str(row[number] or "")) for row in rows), 0)
             for number, name in enumerate(columns)]  # fmt: skip
-    return _console.width - sum(wide) - CELL_GAP // FACT_COLUMNS * (len(columns) + 1)
+    return _terminal().width - sum(wide) - CELL_GAP // FACT_COLUMNS * (len(columns) + 1)
 
 
 @contextlib.contextmanager
@@ -179,7 +184,8 @@ def _text(words: str, style: str = "") -> Text:
 @contextlib.contextmanager
 def progress_line(waiting: str) -> Iterator[Shower | None]:
     """Yield what shows (text, done, total) on a live line; None where no person looks at a terminal."""
-    if not _console.is_terminal:
+    terminal = _terminal()
+    if not terminal.is_terminal:
         yield None
         return
     columns = (
@@ -188,7 +194,7 @@ def progress_line(waiting: str) -> Iterator[Shower | None]:
         BarColumn(24),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=_console, transient=True) as progress:
+    with Progress(*columns, console=terminal, transient=True) as progress:
         task = progress.add_task(waiting, total=None)
 
         def show(text: str, done: float, total: float | None) -> None:

@@ -23,7 +23,7 @@ from chain.primitives.values import Value
 from privcompute.cli.common import UsageFault, find_job, need_state, show_time
 from privcompute.cli.job_spec import JobRequest, build_spec, read_request, request_options
 from privcompute.cli.job_why import print_part
-from privcompute.cli.own_judgement import OwnJudgement, judge_own, own_agent
+from privcompute.cli.own_judgement import OwnJudgement, judge_own, judge_own_as_it_stands, own_agent
 from privcompute.cli.proposal_facts import ask_guards, hypothetical, read_facts
 from privcompute.job import steps
 from privcompute.job.chain_reader import ChainReader, at_once
@@ -191,11 +191,11 @@ async def _of_job(session: Session, digits: str) -> Told:
         found = await find_job(client, digits)
         await need_state(client, "jobs", "jobs", found, "see: assent job list")
         reader = ChainReader(client, at_once)
-        view = await reader.job(found)
-        own = None if view is None else await judge_own(agent, reader, view)
-        size = None if view is None else (await _of_program(reader, view))[1]
-        if view is None or own is None:
+        judged = await judge_own_as_it_stands(agent, reader, found)
+        if judged is None:
             raise UsageFault(f"job {found[:12]}: {agent.identity.org} takes no part in it: assent job show")
+        view, own = judged
+        _, size = await _of_program(reader, view)
         return Told(
             about=f"job {found[:12]} ({view.state}), at {own.org}",
             obstacles=_distinct(own.obstacles),

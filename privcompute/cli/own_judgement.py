@@ -34,6 +34,8 @@ from privcompute.programs.work import Work
 
 _PHASE = {PROPOSED: "accepted", ACCEPTED: "meeting"}
 """State -> the phase for which an agent checks a job in it."""
+JUDGEMENTS = 3
+"""How often a job is judged that goes on meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,26 @@ def open_own_agent(config: AgentConfig, files: AgentFiles) -> OwnAgent:
     hashes = {name: program.code_hash() for name, program in PROGRAMS.items()}
     identity = AgentIdentity(config.organisation, load_key(files.key), config.policy, hashes)
     return OwnAgent(identity, DatasetStore(files.datasets), JoinStore(files.joins))
+
+
+async def judge_own_as_it_stands(
+    agent: OwnAgent, reader: ChainReader, job: str
+) -> tuple[JobView, OwnJudgement] | None:
+    """Judge our part of a job on the ledger; None where there is no such job or we have none in it.
+
+    Agents work on the job meanwhile. Where they move it between two reads, rows of two moments would
+    contradict each other, so it is judged again, at most JUDGEMENTS times.
+    """
+    view, left = await reader.job(job), JUDGEMENTS
+    while view is not None:
+        own, left = await judge_own(agent, reader, view), left - 1
+        if own is None:
+            return None
+        now = await reader.job(job)
+        if left == 0 or now is None or now.state == view.state:
+            return view, own
+        view = now
+    return None
 
 
 async def judge_own(agent: OwnAgent, reader: ChainReader, view: JobView) -> OwnJudgement | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import io
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -313,7 +314,7 @@ def test_every_command_prints_in_the_encoding_of_its_output(
                 highlight=False, soft_wrap=True, markup=False, emoji=False, force_terminal=terminal,
                 color_system=None,
             )  # fmt: skip
-            patched.setattr(console, "_console", shown)
+            patched.setattr(console, "_terminal", partial(lambda to: to, shown))
             with pytest.raises(SystemExit), console.speaking():
                 main(typed(words, command), prog_name="assent")
         for stream in (out, err):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import io
 import json
 import sys
@@ -70,7 +71,7 @@ def test_only_the_console_knows_rich_and_nothing_is_printed_that_was_not_made_sa
             raw = called.endswith(("console.print", "from_markup", "stdout.write", "stderr.write"))
             if called.endswith("echo") and not all(_is_safe(arg) for arg in call.args):
                 faults.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
-            if raw and ast.unparse(call) != "_console.print(table, width=width, crop=False)":
+            if raw and ast.unparse(call) != "terminal.print(table, width=width, crop=False)":
                 faults.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
             if called == "print" and name not in PRINTS_FOR_PROGRAMS:
                 faults.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
@@ -174,6 +175,21 @@ def test_a_table_is_as_wide_as_the_terminal_whatever_its_encoding_lacks(
     lines = held.getvalue().decode("ascii").splitlines()
     assert max(map(len, lines)) <= 80
     assert "\\u" in lines[0]
+
+
+def test_a_table_is_as_wide_as_columns_says_when_it_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What COLUMNS said when the module was imported held for ever."""
+    found = importlib.util.spec_from_file_location("console_again", console.__file__)
+    assert found is not None
+    assert found.loader is not None
+    again = importlib.util.module_from_spec(found)
+    monkeypatch.setenv("COLUMNS", "160")
+    found.loader.exec_module(again)
+    monkeypatch.setenv("COLUMNS", "80")
+    again.print_table("t", ["name", "what"], [["a", "word " * 40]])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

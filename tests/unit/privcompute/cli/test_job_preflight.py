@@ -15,10 +15,12 @@ from privcompute.cli import job_preflight
 from privcompute.cli.common import UsageFault
 from privcompute.cli.job_commands import job
 from privcompute.cli.job_preflight import Told, as_json_of, print_told
-from privcompute.cli.own_judgement import OwnAgent, OwnJudgement, judge_own
+from privcompute.cli.own_judgement import OwnAgent, OwnJudgement, judge_own, judge_own_as_it_stands
 from privcompute.job.chain_reader import ChainReader, at_once
+from privcompute.job.enforcement import ProvedFacts
 from privcompute.job.proposal import GrantLeft, Obstacle
 from privcompute.job.size import JobSize, size_of
+from privcompute.job.view import JobView
 from privcompute.programs.base import InputColumn, JobInput
 from privcompute.programs.registry import PROGRAMS
 from privcompute.programs.work import CodeWork
@@ -101,6 +103,29 @@ async def test_data_of_a_job_that_ended_are_judged_still(world: World) -> None:
     job_id = world.propose(STATISTICS, USED, FIGURES, min_group=75)
     world.ledger.do("bank", "jobs", "abort", job=job_id, cause="STOPPED", detail={}, evidence=b"")
     assert [one.code for one in (await judged(world, "bureau", job_id)).obstacles] == ["DATA_TOO_FEW_ROWS"]
+
+
+async def test_a_job_that_ends_while_it_is_judged_is_judged_as_it_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of two moments contradicted each other: a proposed job seemed to lack what its end gave back."""
+    world.grant_all(STATISTICS, GRANTED)
+    job_id = world.propose(STATISTICS, USED, FIGURES, min_group=75)
+    ledger: Any = world.ledger
+    reader = ChainReader(ledger, at_once)
+    facts = reader.facts
+
+    async def ended_first(view: JobView, org: str) -> ProvedFacts:
+        world.ledger.do("bank", "jobs", "abort", job=job_id, cause="STOPPED", detail={}, evidence=b"")
+        return await facts(view, org)
+
+    monkeypatch.setattr(reader, "facts", ended_first)
+    monkeypatch.setattr("privcompute.cli.own_judgement.now_ms", lambda: world.ledger.chain.time)
+    judged = await judge_own_as_it_stands(agent_of(world, "bureau"), reader, job_id)
+    assert judged is not None
+    view, own = judged
+    assert view.state == "aborted"
+    assert [one.code for one in own.obstacles] == ["DATA_TOO_FEW_ROWS"]
 
 
 # --- the command
