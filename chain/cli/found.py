@@ -31,7 +31,13 @@ from chain.founding.cards import (
     FoundingCard,
     check_current,
 )
-from chain.founding.consent import check_complete, check_consents, consent_to_bytes, give_consent
+from chain.founding.consent import (
+    FoundingConsent,
+    check_complete,
+    check_consents,
+    consent_to_bytes,
+    give_consent,
+)
 from chain.founding.draft import (
     FoundingDraft,
     check_draft,
@@ -48,6 +54,7 @@ from chain.ledger.recordjson import record_from_json
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.files import private_files, replace_file, write_new
 from chain.primitives.keyfile import load_key
+from chain.primitives.onechange import one_change
 from chain.primitives.settings import check_address, split_address
 
 draft_argument = click.argument("draft", type=click.Path(path_type=Path))
@@ -215,16 +222,11 @@ def check(draft: Path, signatures: tuple[Path, ...], folder: Path | None, as_jso
 def sign(draft: Path, folder: Path, instead: bool, as_json: bool) -> None:
     """Check DRAFT as assent found check does, and sign its genesis with your organisation's admin key."""
     own = founders_folder(folder)
-    found = _checked(draft, folder)
-    consent = give_consent(found, own.org.name, load_key(own.org.key("admin")))
-    if own.signature.exists() and not instead:
-        ((_, before),) = read_consents([own.signature])
-        if before.chain_id != consent.chain_id:
-            raise FoundingRefused(
-                f"{own.signature}: you signed another genesis, {before.chain_id.hex()[:16]}; if that "
-                "founding is given up, tell the others, then sign this one with: --instead"
-            )
-    replace_file(own.signature, consent_to_bytes(consent))
+    with one_change(own.card):  # two drafts at the same moment: one of them is the first
+        found = _checked(draft, folder)
+        consent = give_consent(found, own.org.name, load_key(own.org.key("admin")))
+        _check_signed_no_other(own, consent, instead=instead)
+        replace_file(own.signature, consent_to_bytes(consent))
     if as_json:
         print_json({"signature": str(own.signature), "genesis": found.genesis.chain_id.hex()})
         return
@@ -233,6 +235,18 @@ def sign(draft: Path, folder: Path, instead: bool, as_json: bool) -> None:
     print_text("next: send it to the other founders; whoever has all signatures types:")
     words = f"{shlex.quote(str(draft))} SIGNATURE SIGNATURE … --as {shlex.quote(str(folder))}"
     print_text(f"  assent found install {words}")
+
+
+def _check_signed_no_other(own: FoundersFolder, consent: FoundingConsent, *, instead: bool) -> None:
+    """Raise FoundingRefused where the folder has a signature of another genesis, which stays."""
+    if instead or not own.signature.exists():
+        return
+    ((_, before),) = read_consents([own.signature])
+    if before.chain_id != consent.chain_id:
+        raise FoundingRefused(
+            f"{own.signature}: you signed another genesis, {before.chain_id.hex()[:16]}; if that "
+            "founding is given up, tell the others, then sign this one with: --instead"
+        )
 
 
 @found.command("install")
@@ -259,15 +273,16 @@ def install(
 ) -> None:
     """Put a genesis that all founders signed into your folder, and configure your node and agent."""
     own = founders_folder(folder)
-    card = own_card(own)
-    if own.genesis.exists():
-        raise LayoutError(
-            f"{own.genesis}: there already, so a founding was installed; next: {own.org.start_command}"
-        )
-    found = _installable(draft, signatures, own, card)
-    addresses = _listening(card, listen, rpc, agent_listen)
-    with private_files():
-        _write_installed(own, card, found, signatures, addresses)
+    with one_change(own.card):
+        card = own_card(own)
+        if own.genesis.exists():
+            raise LayoutError(
+                f"{own.genesis}: there already, so a founding was installed; next: {own.org.start_command}"
+            )
+        found = _installable(draft, signatures, own, card)
+        addresses = _listening(card, listen, rpc, agent_listen)
+        with private_files():
+            _write_installed(own, card, found, signatures, addresses)
     used = addresses if card.agent else addresses[:2]
     warning = warning_of(split_address(address)[1] for address in used)
     if as_json:

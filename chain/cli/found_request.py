@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import ConfigError
 from chain.primitives.files import replace_file, write_new
 from chain.primitives.keyfile import PASSPHRASE_VARIABLE, load_key, save_key
+from chain.primitives.onechange import one_change
 from chain.primitives.settings import ID_WORDS
 
 DEFAULT_DAYS = 30
@@ -76,6 +78,27 @@ def request(
     The keys never leave FOLDER; the card holds no secret.
     """
     folder = founders_folder(path)
+    with one_change(folder.card) if again else contextlib.nullcontext():
+        card = _made(folder, _Given(founding, address, agent_address, name, roles, days), sealed, again)
+    _tell_request(folder, card, as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What was typed."""
+
+    founding: str | None
+    address: str | None
+    agent_address: str | None
+    name: str | None
+    roles: str | None
+    days: int
+
+
+def _made(folder: FoundersFolder, given: _Given, sealed: bool, again: bool) -> FoundingCard:
+    """Make the card, and the keys unless they are there (ConfigError, LayoutError)."""
+    founding, address, agent_address = given.founding, given.address, given.agent_address
+    name, roles = given.name, given.roles
     before = _card_before(folder, again)
     if before is not None:
         founding, address = founding or before.founding, address or before.node_address
@@ -89,13 +112,12 @@ def request(
     if agent_address:
         _advertised(agent_address, "--agent-address")
     listed = _roles(roles, bool(agent_address))
-    words = _Words(founding, address, agent_address or "", name or folder.org.name, listed, days)
-    if again:
-        card = _card(folder.org.name, words, _keys_again(folder.org, words, sealed))
-        replace_file(folder.card, card_to_bytes(card))
-    else:
-        card = _requested(folder, words, sealed)
-    _tell_request(folder, card, as_json)
+    words = _Words(founding, address, agent_address or "", name or folder.org.name, listed, given.days)
+    if not again:
+        return _requested(folder, words, sealed)
+    card = _card(folder.org.name, words, _keys_again(folder.org, words, sealed))
+    replace_file(folder.card, card_to_bytes(card))
+    return card
 
 
 def _card_before(folder: FoundersFolder, again: bool) -> FoundingCard | None:

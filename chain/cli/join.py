@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from chain.cli.orgfiles import whole_folder, write_configuration, write_keys
 from chain.cli.outgoing import warning_of
 from chain.client.console import json_option, print_json, print_text, reports_errors
 from chain.config import load_node_config
-from chain.ledger.genesis import ORG_ID, load_genesis, save_genesis
+from chain.ledger.genesis import ORG_ID, Genesis, load_genesis, save_genesis
 from chain.primitives.errors import ConfigError
 from chain.primitives.keyfile import load_key
+from chain.primitives.onechange import one_change
 from chain.primitives.settings import split_address
 
 DEFAULT_PORT = 30_900
@@ -48,21 +50,16 @@ def new(folder: Path, genesis: Path, base_port: int, computes: bool, as_json: bo
         raise ConfigError(f"{folder}: {folder.name!r} is not an organisation id; use {ORG_ID.pattern}")
     if folder.exists():
         raise LayoutError(f"{folder}: exists already; name another folder, or remove it first")
-    known = None
-    if (folder.parent / MARKER).exists():
-        known = [item.name for item in open_consortium(folder.parent).orgs]
-        if load_genesis(folder.parent / "genesis.json") != trusted:
-            raise LayoutError(
-                f"{folder.parent}: has another genesis than {genesis}; make the folder elsewhere"
-            )
-    org = OrgFolder(folder)
-    (ports,) = org_ports(1, base_port)
-    with whole_folder(folder) as draft:
-        write_keys(OrgFolder(draft), computes)
-        write_configuration(OrgFolder(draft), org.name, ports, computes, "genesis.json")
-        save_genesis(draft / "genesis.json", trusted)
-    if known is not None:
-        write_consortium(folder.parent, [*known, org.name])
+    marker, org = folder.parent / MARKER, OrgFolder(folder)
+    with one_change(marker) if marker.exists() else contextlib.nullcontext():
+        known = _known(folder.parent, trusted, genesis) if marker.exists() else None
+        (ports,) = org_ports(1, base_port)
+        with whole_folder(folder) as draft:
+            write_keys(OrgFolder(draft), computes)
+            write_configuration(OrgFolder(draft), org.name, ports, computes, "genesis.json")
+            save_genesis(draft / "genesis.json", trusted)
+        if known is not None:
+            write_consortium(folder.parent, [*known, org.name])
     steps = _steps(org, trusted.chain_id, ports, computes)
     used = ports if computes else ports[:2]
     warning = warning_of(split_address(address)[1] for address in used)
@@ -78,6 +75,14 @@ def new(folder: Path, genesis: Path, base_port: int, computes: bool, as_json: bo
         "once admitted it has a vote; until its own node runs, it votes through a member's node: "
         f"assent proposal approve NUMBER --node http://HOST:PORT --genesis {genesis} --key {org.key('admin')}"
     )
+
+
+def _known(around: Path, trusted: Genesis, genesis: Path) -> list[str]:
+    """Return the organisations of a folder; raise LayoutError for another chain."""
+    known = [item.name for item in open_consortium(around).orgs]
+    if load_genesis(around / "genesis.json") != trusted:
+        raise LayoutError(f"{around}: has another genesis than {genesis}; make the folder elsewhere")
+    return known
 
 
 def _steps(org: OrgFolder, chain_id: bytes, ports: tuple[str, str, str], computes: bool) -> list[str]:

@@ -24,6 +24,7 @@ from chain.primitives.keyfile import (
     replace_key,
     save_key,
 )
+from chain.primitives.onechange import one_change
 from chain.primitives.possession import prove_possession, proves_possession
 
 NEW_VARIABLE = "ASSENT_NEW_PASSPHRASE"
@@ -59,8 +60,9 @@ def seal(file: Path, as_json: bool) -> None:
 
     The new passphrase is that of ASSENT_NEW_PASSPHRASE, or asked for.
     """
-    before, held = is_sealed(file), load_key(file)
-    replace_key(file, held, new_passphrase(file, NEW_VARIABLE))
+    with one_change(file):
+        before, held = is_sealed(file), load_key(file)
+        replace_key(file, held, new_passphrase(file, NEW_VARIABLE))
     _show(file, held.public, as_json, "sealed with another passphrase" if before else "sealed")
 
 
@@ -70,9 +72,10 @@ def seal(file: Path, as_json: bool) -> None:
 @reports_errors
 def unseal(file: Path, as_json: bool) -> None:
     """Keep the key in FILE without a passphrase from now on: whoever reads the file has the key."""
-    before, held = is_sealed(file), load_key(file)
-    if before:
-        replace_key(file, held, None)
+    with one_change(file):
+        before, held = is_sealed(file), load_key(file)
+        if before:
+            replace_key(file, held, None)
     _show(file, held.public, as_json, "unsealed" if before else "not sealed before either; left as it was")
 
 

@@ -12,6 +12,7 @@ from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import FileTrouble
 from chain.primitives.files import file_remedy, private_files, replace_file
 from chain.primitives.keyfile import save_key
+from chain.primitives.onechange import one_change
 from chain.primitives.settings import is_loopback, split_address
 
 NODE_TOML = """\
@@ -81,17 +82,24 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     Everything in it is for its own user alone. Raises FileTrouble naming the folder, whatever does not fit.
     """
     draft = folder.parent / f".{folder.name}.partial"
-    shutil.rmtree(draft, ignore_errors=True)
     try:
         with private_files():
-            draft.mkdir(parents=True)
-            yield draft
-        if folder.exists():
-            folder.rmdir()
-        draft.rename(folder)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with one_change(folder):  # two commands that make one folder do not write into one draft
+                yield from _drafted(folder, draft)
     except FileTrouble as error:
         raise FileTrouble(f"{folder}: nothing was made: {error}") from None
     except OSError as error:
         raise FileTrouble(f"{folder}: nothing was made ({error.strerror}); {file_remedy(error)}") from None
+
+
+def _drafted(folder: Path, draft: Path) -> Iterator[Path]:
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir()
+        yield draft
+        if folder.exists():
+            folder.rmdir()
+        draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

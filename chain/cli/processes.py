@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import itertools
 import os
@@ -20,8 +19,11 @@ from chain.cli.layout import OrgFolder
 from chain.primitives.errors import AssentError, DecodeError, Exit, FileTrouble
 from chain.primitives.files import file_remedy, open_regular, private_files
 from chain.primitives.lastrun import is_held, read_run
+from chain.primitives.onechange import one_change
 
 STOP_WAIT_S = 15.0
+START_WAIT_S = 60.0
+"""Another `start` of the same process may take so long to look and to begin it, on a busy machine."""
 POLL_S = 0.1
 START_SLACK_MS = 2_000
 """The system's clock and that of its processes differ by less."""
@@ -193,23 +195,8 @@ def _named(org: OrgFolder, process: str) -> psutil.Process | None:
 
 def start(org: OrgFolder, process: str) -> bool:
     """Start a node or an agent in the background; False when it runs already, or is started right now."""
-    with private_files(), _alone(org, process):
+    with private_files(), one_change(org.pid(process), START_WAIT_S):
         return find(org, process) is None and _spawn(org, process)
-
-
-@contextlib.contextmanager
-def _alone(org: OrgFolder, process: str) -> Iterator[None]:
-    """Let one `start` of a process look and begin it at a time: the second sees what the first did."""
-    lock = org.pid(process).with_suffix(".lock")
-    try:
-        held = lock.open("a")
-    except OSError as error:
-        raise FileTrouble(
-            f"{lock}: cannot be written ({error.strerror}), so no {process} was started; {file_remedy(error)}"
-        ) from None
-    with held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
 
 
 def _spawn(org: OrgFolder, process: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from chain.client.console import json_option, print_json, print_table, print_tex
 from chain.config import load_node_config
 from chain.founding.cards import moment
 from chain.primitives.errors import ConfigError
+from chain.primitives.onechange import one_change
 from chain.primitives.settings import validate
 
 DAY_MS = 86_400_000
@@ -65,6 +68,13 @@ def _place(config: Path) -> _Place:
     return _Place(files.tokens, load_tokens(files.tokens), settings.rpc.principals)
 
 
+@contextlib.contextmanager
+def _changing(config: Path) -> Iterator[_Place]:
+    """Let nobody else change the tokens between what is read here and what is saved (BeingChanged)."""
+    with one_change(load_node_config(config)[1].tokens):
+        yield _place(config)
+
+
 @token.command("new")
 @click.argument("name")
 @click.option(
@@ -90,12 +100,7 @@ def _place(config: Path) -> _Place:
 @reports_errors
 def new(name: str, scopes: tuple[str, ...], days: int, rate: int | None, config: Path, as_json: bool) -> None:
     """Make a token called NAME and print its secret, which is kept nowhere else and shown this once."""
-    place, now, secret = _place(config), time.time_ns() // 1_000_000, make_secret()
-    if any(item.name == name for item in place.tokens):
-        raise ConfigError(
-            f"NAME {name!r}: there is a token of that name; remove it first (assent node token remove "
-            f"{name}), or choose another"
-        )
+    now, secret = time.time_ns() // 1_000_000, make_secret()
     entry = {
         "name": name,
         "secret_sha256": secret_hash(secret).hex(),
@@ -105,7 +110,13 @@ def new(name: str, scopes: tuple[str, ...], days: int, rate: int | None, config:
         "requests_per_second": rate,
     }
     made = validate("token", entry, Token)
-    save_tokens(place.path, (*place.tokens, made))
+    with _changing(config) as place:
+        if any(item.name == name for item in place.tokens):
+            raise ConfigError(
+                f"NAME {name!r}: there is a token of that name; remove it first (assent node token remove "
+                f"{name}), or choose another"
+            )
+        save_tokens(place.path, (*place.tokens, made))
     if as_json:
         print_json({"token": secret} | _shown(made))
     else:
@@ -144,12 +155,12 @@ def list_tokens(config: Path, as_json: bool) -> None:
 @reports_errors
 def remove(name: str, config: Path, as_json: bool) -> None:
     """Remove the token called NAME: a running node refuses it from now on, and closes its WebSockets."""
-    place = _place(config)
-    left = tuple(item for item in place.tokens if item.name != name)
-    if len(left) == len(place.tokens):
-        names = ", ".join(item.name for item in place.tokens) or "none"
-        raise ConfigError(f"NAME {name!r}: no token of that name in {place.path}; there are: {names}")
-    save_tokens(place.path, left)
+    with _changing(config) as place:
+        left = tuple(item for item in place.tokens if item.name != name)
+        if len(left) == len(place.tokens):
+            names = ", ".join(item.name for item in place.tokens) or "none"
+            raise ConfigError(f"NAME {name!r}: no token of that name in {place.path}; there are: {names}")
+        save_tokens(place.path, left)
     if as_json:
         print_json({"removed": name})
     else:

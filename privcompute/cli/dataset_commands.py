@@ -166,25 +166,28 @@ def register(
     """Register FILE as dataset ID: its schema and a salted root go on the ledger, its rows stay here."""
     check_dataset_id(dataset_id)
     config, files = agent_of_folder()
-    if _on_ledger(session, dataset_id) is not None:
-        raise UsageFault(
-            f"dataset {dataset_id!r} is registered already; add a version: assent dataset new-version"
-        )
-    path, schema_file = _paths(config, files, dataset_id, file, schema_file)
-    if schema_file is None:
-        source = DataSource(path, table, delimiter, encoding)
-        schema = confirmed(source, key_columns, yes=yes, quiet=as_json)
-    else:
-        if key_columns or table or delimiter or encoding:
-            raise UsageFault(f"{schema_file} says how the file is written and keyed; leave these options out")
-        source, schema = declared(path, schema_file)
-    local, typed = _prepare(files, dataset_id, 1, source, schema)
-    more: dict[str, Value] = {
-        "approvers": list(approvers) or [config.organisation],
-        "threshold": threshold,
-        "description": description,
-    }
-    receipt = _send(session, "register", local, more)
+    with DatasetStore(files.datasets).one_registration(dataset_id):
+        if _on_ledger(session, dataset_id) is not None:
+            raise UsageFault(
+                f"dataset {dataset_id!r} is registered already; add a version: assent dataset new-version"
+            )
+        path, schema_file = _paths(config, files, dataset_id, file, schema_file)
+        if schema_file is None:
+            source = DataSource(path, table, delimiter, encoding)
+            schema = confirmed(source, key_columns, yes=yes, quiet=as_json)
+        else:
+            if key_columns or table or delimiter or encoding:
+                raise UsageFault(
+                    f"{schema_file} says how the file is written and keyed; leave these options out"
+                )
+            source, schema = declared(path, schema_file)
+        local, typed = _prepare(files, dataset_id, 1, source, schema)
+        more: dict[str, Value] = {
+            "approvers": list(approvers) or [config.organisation],
+            "threshold": threshold,
+            "description": description,
+        }
+        receipt = _send(session, "register", local, more)
     if as_json:
         print_json(_registered_json(receipt, local, typed))
     else:
@@ -211,21 +214,22 @@ def new_version(
     """
     check_dataset_id(dataset_id)
     config, files = agent_of_folder()
-    known = _on_ledger(session, dataset_id)
-    if known is None:
-        raise UsageFault(f"dataset {dataset_id!r} is not registered; first: assent dataset register")
-    version = int(known["version"]) + 1
-    configured = configured_paths(config, files, dataset_id)
-    path, declared_by = (None, None) if configured is None or file is not None else configured
-    path, declared_by = file or path, schema_file or declared_by
-    if path is None or declared_by is None:
-        before = DatasetStore(files.datasets).load(dataset_id, version - 1)
-        path, source, schema = path or before.source.path, before.source, before.schema
-        source = replace(source, path=path.resolve())
-    else:
-        source, schema = declared(path.resolve(), declared_by)
-    local, typed = _prepare(files, dataset_id, version, source, schema)
-    receipt = _send(session, "new_version", local, {})
+    with DatasetStore(files.datasets).one_registration(dataset_id):
+        known = _on_ledger(session, dataset_id)
+        if known is None:
+            raise UsageFault(f"dataset {dataset_id!r} is not registered; first: assent dataset register")
+        version = int(known["version"]) + 1
+        configured = configured_paths(config, files, dataset_id)
+        path, declared_by = (None, None) if configured is None or file is not None else configured
+        path, declared_by = file or path, schema_file or declared_by
+        if path is None or declared_by is None:
+            before = DatasetStore(files.datasets).load(dataset_id, version - 1)
+            path, source, schema = path or before.source.path, before.source, before.schema
+            source = replace(source, path=path.resolve())
+        else:
+            source, schema = declared(path.resolve(), declared_by)
+        local, typed = _prepare(files, dataset_id, version, source, schema)
+        receipt = _send(session, "new_version", local, {})
     if as_json:
         print_json(_registered_json(receipt, local, typed))
     else:

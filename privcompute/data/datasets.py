@@ -5,12 +5,15 @@ The record is written before the registration is sent, so that a registered root
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.files import read_bounded
+from chain.primitives.onechange import one_change
 from chain.primitives.settings import validate
 from privcompute.data.commitments import SEED_BYTES, RowCommitment, commit_rows
 from privcompute.data.dataset_ids import check_dataset_id
@@ -100,6 +103,19 @@ class DatasetStore:
     def _path(self, dataset: str, version: int) -> Path:
         name = check_dataset_id(dataset).replace("/", _SEPARATOR)
         return self.folder / f"{name}@{version}.json"
+
+    @contextlib.contextmanager
+    def one_registration(self, dataset: str) -> Iterator[None]:
+        """Let no other command register this dataset meanwhile (BeingChanged, FileTrouble).
+
+        Two at once would write their records over each other, and the salts that the ledger's root needs with
+        them. The first may be at a large file for minutes, so the second does not wait.
+        """
+        path = self._path(dataset, 0)
+        with contextlib.suppress(OSError):  # then the lock says why
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with one_change(path, wait_s=0.0):
+            yield
 
     def save(self, local: LocalDataset) -> None:
         """Write a record durably."""

@@ -271,8 +271,8 @@ def test_an_address_that_is_no_address_of_this_host_is_no_busy_port(error: OSErr
 
 
 def test_a_lock_that_cannot_be_made_is_named_with_the_cause(two: ConsortiumFolder) -> None:
-    two.orgs[0].pid("node").with_suffix(".lock").mkdir()
-    with pytest.raises(FileTrouble, match=r"node\.lock: cannot be written \(Is a directory\), so no node"):
+    two.orgs[0].pid("node").with_name(".node.pid.lock").mkdir()
+    with pytest.raises(FileTrouble, match=r"node\.pid\.lock: cannot be written \(Is a directory\), so noth"):
         processes.start(two.orgs[0], "node")
 
 
