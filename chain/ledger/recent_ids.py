@@ -50,8 +50,11 @@ class RecentIds:
     def __contains__(self, tx_id: bytes) -> bool:
         """Tell whether an id may have been decided: never False for one of the validity window."""
         word = int.from_bytes(tx_id[:12])
-        first, second, third = word & _MASK, word >> 32 & _MASK, word >> 64 & _MASK
-        for bits in (self._now, self._former):
+        first, now, former = word & _MASK, self._now, self._former
+        if not (now[first >> 3] | former[first >> 3]) >> (first & 7) & 1:  # most ids are new
+            return False
+        second, third = word >> 32 & _MASK, word >> 64 & _MASK
+        for bits in (now, former):
             if (
                 bits[first >> 3] >> (first & 7) & 1
                 and bits[second >> 3] >> (second & 7) & 1

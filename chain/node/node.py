@@ -57,7 +57,8 @@ from contracts.selfcheck import self_check
 log = logging.getLogger("assent.node")
 T = TypeVar("T")
 
-OBSERVE_S = 0.1
+OBSERVE_S = 0.5
+"""How often a node looks at itself; five times as often took a third of what an idle node takes."""
 TIMER_SLACK_S = 0.001
 YOUNG_OBJECTS = 20_000
 SPARE_RETRY_MS = 60_000

@@ -25,7 +25,8 @@ from consensus.votes import Evidence
 
 log = logging.getLogger("assent.node")
 
-PACE_EVERY_MS, PACE_SAMPLES = 500, 20
+PACE_SAMPLES = 20
+"""Of the certified height, OBSERVE_S apart: the pace is that of the last ten seconds."""
 
 
 class NodeStatus:
@@ -60,7 +61,6 @@ class NodeStatus:
         """Every node that was a member since the start, and the founders: for names."""
         self._told: dict[str, float] = {}
         self._seen = Seen()
-        self._peers_at = 0
         self._stood = (clock(), core.ledger.certified_height)
         """(milliseconds since when work waits, the certified height since then)."""
         self._stalled = False
@@ -384,15 +384,13 @@ class NodeStatus:
         metrics.stalled.set(self._stalled)
 
     def observe(self, metrics: Metrics) -> None:
-        """Write the gauges, and the counters that grew."""
+        """Log what is new, and write the gauges and the counters that grew; call it every OBSERVE_S."""
         head = self._ledger.head
-        now = self._clock()
-        if not self._heights or now - self._heights[-1][0] >= PACE_EVERY_MS:
-            self._heights.append((now, self._ledger.certified_height))
-            self._observe_consensus(metrics)
+        self._heights.append((self._clock(), self._ledger.certified_height))
+        self._observe_consensus(metrics)
         metrics.height.set(self._ledger.certified_height)
         metrics.disk_free.set(self._disk_free())
-        metrics.view.set(self._driver.status(self._clock())["view"])
+        metrics.view.set(self._seen.view)
         metrics.peers.set(len(self._peers.connected))
         metrics.pool.set(len(self._pool))
         self._count(metrics.transactions.labels("ok"), "ok", head.transactions - head.failed)
@@ -403,12 +401,10 @@ class NodeStatus:
             self._count(metrics.refused.labels(code), f"refusal {code}", number)
         for queue, number in self._core.drops().items():
             self._count(metrics.dropped.labels(queue), f"drop {queue}", number)
-        if now - self._peers_at >= PACE_EVERY_MS:
-            self._peers_at = now
-            self._observe_peers(metrics)
+        self._observe_peers(metrics)
 
     def _observe_peers(self, metrics: Metrics) -> None:
-        """Write what grew of each member, at most twice a second: there may be many of them."""
+        """Write what grew of each member."""
         drops: dict[str, int] = {}
         for peer in self._peers.peers():
             name = self.name_of(peer.key)

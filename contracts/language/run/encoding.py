@@ -110,7 +110,8 @@ def _measure(m: Machine, value: Value, cap: Cap, room: int, depth: int) -> int:
     room -= count + size
     if room < 0:
         raise cap.refuse()
-    m.charge(cost)
+    if cost:
+        m.charge(cost)
     for item in inner:
         room = _measure(m, item, cap, room, depth - 1)
     if kind is tuple:  # a tuple's bytes are made, and then copied into what holds it
