@@ -39,8 +39,8 @@ _REP3: Mapping[str, tuple[int, int]] = {
     "align": (1, 8),
 }
 """Rounds, and bytes a cell of the result. What an owner makes of its own column is shared with it."""
-FACTORS: Mapping[str, Mapping[str, tuple[int, int]]] = {"rep3": _REP3}
-"""By profile; a profile without a row offers no plans."""
+FACTORS: Mapping[str, Mapping[str, tuple[int, int]]] = {"dh-psi": {}, "rep3": _REP3}
+"""By profile; what has no factor costs nothing there. All there is to `dh-psi` are joins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class Cost:
     """Bytes of a party's shares, if none were let go."""
 
 
-def costs(graph: Graph) -> tuple[Cost, ...]:
-    """Return the cost under every profile that offers plans."""
-    return tuple(_cost(graph, profile, factors) for profile, factors in sorted(FACTORS.items()))
+def costs(graph: Graph, profiles: Sequence[str]) -> tuple[Cost, ...]:
+    """Return the cost under each of the profiles that can run a plan."""
+    return tuple(_cost(graph, profile, FACTORS[profile]) for profile in profiles)
 
 
 def _cost(graph: Graph, profile: str, factors: Mapping[str, tuple[int, int]]) -> Cost:

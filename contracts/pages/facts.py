@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from chain.primitives.values import Value, encode_value
 from contracts.language.faults import Diagnostic
-from contracts.pages.cost import FACTORS, Cost
+from contracts.pages.cost import Cost
 from contracts.pages.faults import PageRefused, Unfit
 from contracts.pages.leakage import size_names
 from contracts.pages.limits import (
@@ -90,7 +90,7 @@ def brief_of(plan: Plan, payer: Payer) -> dict[str, Value]:
         found[dataset][column] = SINGLE_USE[least_constraint(sorted(several))]
     receivers = sorted({one.receiver for one in plan.releases} - {SHARES})
     facts: dict[str, Value] = {"page": plan.page_hash, "plan": plan.hash, "uses": found}
-    return facts | {"receivers": receivers, "profiles": sorted(FACTORS)}
+    return facts | {"receivers": receivers, "profiles": [*plan.profiles]}
 
 
 def _release(plan: Plan, one: Release, said: Callable[[str], str]) -> dict[str, Value]:

@@ -17,9 +17,19 @@ _KINDS = {
     "shares": "nothing, it stays shares ({cells})",
 }
 
-_BY_JOINING = "owners of joined data may learn it of their own rows by joining, as the job's profile says."
-_TOLD = f"Which rows are joined is told by the releases above that say so; {_BY_JOINING}"
-_UNTOLD = f"Which rows are joined is told by no release; {_BY_JOINING}"
+_TOLD = "Which rows are joined is told by the releases above that say so."
+_UNTOLD = "Which rows are joined is told by no release."
+_BY_JOINING = (
+    "Joining tells everybody in a job how many rows each join has, and every owner of joined data which of"
+    " its own rows these are and how many rows each of the others brings. Owners that work together learn no"
+    " more of anybody else's rows, under dh-psi as under every profile. An owner that brings ids which it"
+    " does not rightly hold learns whether all the others hold them."
+)
+_OF_SUBSETS = (
+    "Of joins of three or more, the last of the owners in a job, and whoever works with it, also learns how"
+    " many rows each subset of the owners shares, but not which."
+)
+"""What joins tell (privcompute/mpc/protocols/psi.py): they are the same under every profile."""
 
 
 def size_names(graph: Graph, datasets: Sequence[DatasetRead]) -> Callable[[str], str]:
@@ -38,7 +48,7 @@ def size_names(graph: Graph, datasets: Sequence[DatasetRead]) -> Callable[[str],
 
 
 def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -> str:
-    """Return who learns what: a line for each release, then one for joins, then one for each column."""
+    """Return who learns what: a line for each release, then those for joins, then one for each column."""
     said = size_names(graph, datasets)
 
     def listed(columns: Sequence[int]) -> str:
@@ -46,9 +56,15 @@ def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -
         return ", ".join(f"{datasets[read.dataset].name}.{read.column}" for read in reads)
 
     lines = [_of_release(release, said, listed) for release in derived.releases]
-    if any(graph.name(node) == "join" for node in range(len(graph))):
+    joined = [
+        len({graph.cells[key].shape for key in graph.args[node]})
+        for node in range(len(graph))
+        if graph.name(node) == "join"
+    ]
+    if joined:
         shown = any(release.membership for release in derived.releases)
-        lines.append(_TOLD if shown else _UNTOLD)
+        lines += [_TOLD if shown else _UNTOLD, _BY_JOINING]
+        lines += [_OF_SUBSETS] if max(joined) > 2 else []
     return "\n".join([*lines, *_of_columns(derived)])
 
 

@@ -39,6 +39,7 @@ from contracts.pages.limits import (
 )
 from contracts.pages.paying import Payer
 from contracts.pages.primitives import TABLE
+from contracts.pages.profiles import profiles_of
 from contracts.pages.releases import ColumnUse, DatasetRead, Derived, Release, ReleaseAsked, derive
 from contracts.pages.types import KINDS
 
@@ -103,8 +104,13 @@ class Plan:
 
     @property
     def cost(self) -> tuple[Cost, ...]:
-        """What it costs under each profile that offers plans."""
-        return costs(self.graph)
+        """What it costs under each profile that can run it."""
+        return costs(self.graph, self.profiles)
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """The profiles that can run it."""
+        return profiles_of(self.graph, self.datasets, self.releases)
 
 
 def complete(

@@ -18,7 +18,7 @@ from chain.primitives.settings import Section, load_toml, validate
 from chain.primitives.values import Value
 from privcompute.cli.common import UsageFault, need_state, pairs, parse_duration
 from privcompute.cli.declarations import owner_of, read_columns, version_row
-from privcompute.cli.page_jobs import exact, page_job
+from privcompute.cli.page_jobs import SEE_PROGRAMS, exact, page_job
 from privcompute.data.declared import Identifier, identifiers_differ
 from privcompute.job.inputs import input_column
 from privcompute.programs.base import JobInput
@@ -58,7 +58,8 @@ class JobRequest(Section):
 
     program: str
     purpose: str
-    profile: str = "rep3"
+    profile: str | None = None
+    """By default the strongest under which the page runs with so many parties."""
     min_group: int | None = None
     """By default the strictest grant's."""
     inputs: Annotated[list[InputRequest], pydantic.Field(min_length=1, max_length=8)]
@@ -86,7 +87,7 @@ def request_options(command: F) -> F:
 _OPTIONS = (
     click.option("--program", help="Program; see: assent program list, assent job programs."),
     click.option("--purpose", help="Purpose code, as in the grants."),
-    click.option("--profile", help="Security profile. [default: rep3]"),
+    click.option("--profile", help="Security profile. [default: the strongest that fits]"),
     click.option(
         "--input",
         "inputs",
@@ -210,7 +211,15 @@ async def _page_spec(client: Client, request: JobRequest) -> dict[str, Value]:
     grants = [one.terms for one in found.grants]
     spec = await _spec(client, request, grants, exact(request.parameters), receivers, found.spec_inputs())
     found.check([one["org"] for one in spec["participants"]])
-    return spec | {"page": found.page, "plan": found.derived.plan.hash}
+    profile = request.profile or await _strongest(client, found.derived.profiles, len(spec["participants"]))
+    return spec | {"profile": profile, "page": found.page, "plan": found.derived.plan.hash}
+
+
+async def _strongest(client: Client, profiles: Sequence[str], parties: int) -> str:
+    """Return the strongest of these profiles that so many parties run, or the strongest if none does."""
+    records = [await need_state(client, "grants", "profiles", name, SEE_PROGRAMS) for name in profiles]
+    fitting = [one for one in records if one["parties_min"] <= parties <= one["parties_max"]]
+    return str(max(fitting or records, key=lambda one: one["rank"])["name"])
 
 
 async def _spec(
@@ -228,7 +237,7 @@ async def _spec(
         "program": request.program,
         "parameters": parameters,
         "purpose": request.purpose,
-        "profile": request.profile,
+        "profile": request.profile or "rep3",
         "min_group": request.min_group or max(grant["min_group"] for grant in grants),
         "inputs": inputs,
         "participants": [await _participant(client, org, role) for org, role in roles.items()],

@@ -39,7 +39,7 @@ class HeldShares:
     commitments: Mapping[str, bytes]
     """Label -> 32 bytes: what all participants committed to before the reveal, the same at everybody."""
     components: Mapping[str, bytes]
-    """Label -> record, of the two components that a party holds of each audience's outputs (mpc/opening.py).
+    """Label -> record, of the components that a party holds of each audience's outputs (mpc/opening.py).
 
     None of a pure join. Those of what stays shares are sealed with the others, and handed to nobody.
     """
@@ -96,15 +96,16 @@ def component_commitments(components: Mapping[str, bytes]) -> dict[str, bytes]:
     return {label: component_commitment(record) for label, record in components.items()}
 
 
-def held_labels(party: int, audience: str) -> frozenset[str]:
-    """Return the labels of the components of one audience's outputs that a party holds."""
-    return frozenset(component_label((party + place) % COMPONENTS, audience) for place in (0, 1))
+def held_labels(profile: str, party: int, audience: str) -> frozenset[str]:
+    """Return the labels of the components that a party holds of one audience's outputs: two, or the one."""
+    count = COMPONENTS[profile]
+    return frozenset(component_label((party + place) % count, audience) for place in (0, 1))
 
 
-def labels_of(party: int, audiences: Iterable[str], join: PsiSpec | None) -> frozenset[str]:
+def labels_of(profile: str, party: int, audiences: Iterable[str], join: PsiSpec | None) -> frozenset[str]:
     """Return what a participant commits to at the end of computing; `join` is that of a pure join."""
     if join is None:
-        return frozenset(label for audience in audiences for label in held_labels(party, audience))
+        return frozenset(label for audience in audiences for label in held_labels(profile, party, audience))
     if party not in join.parties:
         return frozenset()
     common = [f"common-{index}" for index in range(len(join.parties))] if party == join.matcher else []
@@ -141,7 +142,8 @@ class HandedPart:
     def to(self, party: int, owners: Iterable[int], receivers: Iterable[int]) -> dict[str, bytes]:
         """Return what a participant may have from us now; empty for one to whom we owe nothing (yet)."""
         if self.back is None:
-            mine = held_labels(self.me, str(party)) if party in receivers else frozenset[str]()
+            profile = self.holding.computed.profile
+            mine = held_labels(profile, self.me, str(party)) if party in receivers else frozenset[str]()
             return {label: record for label, record in self.holding.components.items() if label in mine}
         given = self.back.give(party) if party in owners and party != self.me else {}
         if self.back.count is not None and party in receivers:

@@ -1,8 +1,9 @@
 """Release of a job at a participant: it asks the holders until its result, or its own rows, are whole.
 
-Two parties hold each component of an output. A receiver asks both and compares what they hand out with what
-they committed to before the reveal: one that hands out anything else is named, with its message kept, and no
-result is committed. One that is away costs nothing: the other has the same. A pure join needs every owner.
+Two parties or more hold each component of an output. A receiver asks all and compares what they hand out
+with what they committed to before the reveal: one that hands out anything else is named, with its message
+kept, and no result is committed. One that is away costs nothing: another has the same. A pure join needs
+every owner.
 """
 
 from __future__ import annotations
@@ -78,11 +79,13 @@ class ShareDiffers(PeerMisbehaved):
 class Components:
     """What a receiver has of the components of the outputs that are for it."""
 
-    def __init__(self, me: int, commitments: Mapping[str, bytes], own: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, profile: str, me: int, commitments: Mapping[str, bytes], own: Mapping[str, bytes]
+    ) -> None:
         """`own` are the records that we hold, by label."""
-        self._audience, self._commitments = str(me), commitments
+        self._profile, self._audience, self._commitments = profile, str(me), commitments
         self.records: dict[int, bytes] = {}
-        for number in range(COMPONENTS):
+        for number in range(COMPONENTS[profile]):
             record = own.get(component_label(number, self._audience))
             if record is not None:
                 self.records[number] = record
@@ -90,12 +93,12 @@ class Components:
     @property
     def whole(self) -> bool:
         """All components are there."""
-        return len(self.records) == COMPONENTS
+        return len(self.records) == COMPONENTS[self._profile]
 
     def take(self, party: int, messages: Mapping[str, bytes]) -> bool:
         """Compare what a holder hands out with its commitments; tell whether it has handed out all of it."""
-        theirs = held_labels(party, self._audience)
-        for number in range(COMPONENTS):
+        theirs = held_labels(self._profile, party, self._audience)
+        for number in range(COMPONENTS[self._profile]):
             label = component_label(number, self._audience)
             record = messages.get(label)
             if record is None or label not in theirs:
@@ -249,6 +252,7 @@ async def gather_result(
         return None
     if not commitments:
         raise JobRefusal("AGENT_RESTARTED", "this agent restarted, and does not know what was committed to")
-    components = Components(me, commitments, {} if offer is None else offer.holding.components)
+    profile = view.spec.profile
+    components = Components(profile, me, commitments, {} if offer is None else offer.holding.components)
     await gather(others, asker, components, seconds, OTHER_HOLDER_S)
-    return finish(view.spec, *open_components(bytes.fromhex(view.id), components.records))
+    return finish(view.spec, *open_components(bytes.fromhex(view.id), profile, components.records))

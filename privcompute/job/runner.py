@@ -27,9 +27,11 @@ from privcompute.job.enforcement import JobRefusal
 from privcompute.job.holding import HeldShares, component_commitments, component_label, labels_of
 from privcompute.job.inputs import versions_of
 from privcompute.job.view import JobSpec, stage_hash
+from privcompute.mpc import join_engine, rep3_engine
+from privcompute.mpc.join_engine import JoinEngine
 from privcompute.mpc.protocols.psi import ROWS_MAX, Matching, PsiSpec, match, private_join
 from privcompute.mpc.protocols.psi_return import SALT_BYTES, JoinReturn, write_matching
-from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
+from privcompute.mpc.rep3_engine import Rep3Engine
 from privcompute.mpc.rounds import OPEN_MESSAGE_BYTES_MAX, OnProgress, Round, Steps
 from privcompute.net.cancellation import Cancellation
 from privcompute.net.links import Links, run_party
@@ -102,13 +104,15 @@ class RunPlan:
         return tuple(number for number, places in enumerate(self.work.joined) if self.place in places)
 
 
-def start_engine(profile: str, me: int, job: bytes) -> Steps[Rep3Engine]:
+def start_engine(profile: str, me: int, parties: int, job: bytes) -> Steps[Rep3Engine | JoinEngine]:
     """Set up the engine of a profile with fresh secret randomness."""
-    if profile != "rep3":
+    if profile == join_engine.PROFILE:
+        return (yield from JoinEngine.start(me, parties, secrets.token_bytes(join_engine.SALT_BYTES)))
+    if profile != rep3_engine.PROFILE:
         raise JobRefusal(
             "PROFILE_NOT_RUN", f"profile {profile} has no engine for this program here", profile=profile
         )
-    return (yield from Rep3Engine.start(me, job, secrets.token_bytes(ENTROPY_BYTES)))
+    return (yield from Rep3Engine.start(me, job, secrets.token_bytes(rep3_engine.ENTROPY_BYTES)))
 
 
 def tell_rows(me: int, parties: int, told: Mapping[int, int], rows: int, most: int) -> Steps[dict[int, int]]:
@@ -239,7 +243,7 @@ class JobRun:
             return self._hold_join(self._stage("match", self._match()))
         joined = [self._stage(join_stage(number), self._join(number)) for number in range(len(work.joined))]
         told = self._stage("rows", self._tell_rows()) if work.told else {}
-        engine = self._stage("setup", start_engine(plan.spec.profile, plan.me, plan.job_bytes))
+        engine = self._stage("setup", self._start_engine())
         run = self._work_run(tuple(joined), told)
         outputs: Mapping[str, Outputs] = self._stage("compute", work.run(engine, run))
         components: dict[str, bytes] = {}
@@ -349,11 +353,18 @@ class JobRun:
 
         def agree() -> Steps[None]:
             self._commitments = yield from exchange_commitments(
-                plan.me, plan.parties, own, lambda party: labels_of(party, audiences, plan.join)
+                plan.me,
+                plan.parties,
+                own,
+                lambda party: labels_of(plan.spec.profile, party, audiences, plan.join),
             )
 
         self._stage("seal", agree())
         return self._commitments
+
+    def _start_engine(self) -> Steps[Rep3Engine | JoinEngine]:
+        plan = self.plan
+        return start_engine(plan.spec.profile, plan.me, plan.parties, plan.job_bytes)
 
     def _work_run(self, joined: tuple[int, ...], told: Mapping[int, int]) -> WorkRun:
         plan = self.plan

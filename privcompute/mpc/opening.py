@@ -1,9 +1,10 @@
-"""Opening of outputs that are held in replicated shares: components, their commitments, and their sum.
+"""Opening of outputs that parties hold in components: their commitments, and their sum.
 
-The outputs of a run are s_0 + s_1 + s_2 mod 2^64, and two parties hold each component (protocols/rep3.py). A
-component is written down as one record, byte for byte the same at both of its holders: its salt comes from
-the stream that these two alone share. So the hash of the record is a commitment that both make alike before
-anything is revealed; it hides the component from the third party, and nobody can hand out another one later.
+Under `rep3` the outputs of a run are s_0 + s_1 + s_2 mod 2^64, and two parties hold each component
+(protocols/rep3.py). Under `dh-psi` they are one component, which all hold. A component is written down as one
+record, byte for byte the same at all of its holders: its salt is known to these alone. So the hash of the
+record is a commitment that all of them make alike before anything is revealed; it hides the component from
+everybody else, and nobody can hand out another one later.
 
 A receiver that holds two components and gets the third, or gets all of them, learns nothing beyond the
 opened values: the third is their difference to the two that it has.
@@ -23,7 +24,8 @@ from chain.primitives.values import Value, decode_value, encode_value
 from privcompute.mpc.ring import Words, decode
 from privcompute.mpc.sharing import Shared
 
-COMPONENTS = 3
+COMPONENTS: Mapping[str, int] = {"rep3": 3, "dh-psi": 1}
+"""Of how many components an output is, by profile."""
 COMPONENT_BYTES_MAX = 268_435_456
 SALT_WORDS = 4
 """A salt has 32 bytes."""
@@ -49,17 +51,20 @@ def component_commitment(record: bytes) -> bytes:
     return digest("assent/output-component", record)
 
 
-def open_components(job: bytes, records: Mapping[int, bytes]) -> tuple[dict[str, NDArray[Any]], Value]:
+def open_components(
+    job: bytes, profile: str, records: Mapping[int, bytes]
+) -> tuple[dict[str, NDArray[Any]], Value]:
     """Return the opened outputs and the public part; raise DecodeError for records that do not fit."""
-    if sorted(records) != list(range(COMPONENTS)):
-        raise DecodeError(f"components {sorted(records)}: an output has {COMPONENTS}")
-    parts = [_read(job, number, records[number]) for number in range(COMPONENTS)]
+    count = COMPONENTS[profile]
+    if sorted(records) != list(range(count)):
+        raise DecodeError(f"components {sorted(records)}: an output has {count} under {profile}")
+    parts = [_read(job, number, records[number]) for number in range(count)]
     shapes, public = parts[0][1], parts[0][2]
     if any(other[1:] != (shapes, public) for other in parts):
         raise DecodeError("components of one job with other outputs")
     opened = {}
     for name, (shape, bits) in shapes.items():
-        total = parts[0][0][name] + parts[1][0][name] + parts[2][0][name]
+        total = np.asarray(np.sum([words[name] for words, _, _ in parts], axis=0, dtype=np.uint64))
         opened[name] = decode(total, bits).reshape(shape)
     return opened, public
 

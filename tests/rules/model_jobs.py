@@ -227,19 +227,18 @@ class Jobs(Programs):
         self.must(len(encode_value(spec["parameters"])) <= PARAMETERS_BYTES_MAX, "BAD_PARAMETERS")
         self.exact(spec["min_group"], int)
         self.must(1 <= spec["min_group"] <= MIN_GROUP_MAX, "BAD_MIN_GROUP")
-        offered = {"uses": ALL_USES, "profiles": ["rep3"]} if paged else self.programs[spec["program"]]
+        offered = {"uses": ALL_USES} if paged else self.programs[spec["program"]]
         self._inputs(spec["inputs"], offered["uses"], INPUT_FIELDS | ({"name"} if paged else set()))
         self._parties(spec)
-        if paged:
-            self._page(spec)
-        self.must(spec["profile"] in offered["profiles"], "PROFILE_NOT_OFFERED")
+        profiles = self._page(spec) if paged else offered["profiles"]
+        self.must(spec["profile"] in profiles, "PROFILE_NOT_OFFERED")
         deadlines = spec["deadlines"]
         fine = deadlines.keys() == set(ALLOWED.values())
         self.must(fine and all(ms in DEADLINE_MS for ms in deadlines.values()), "BAD_DEADLINES")
         self.must(len(spec["nonce"]) == 16, "BAD_NONCE")
 
-    def _page(self, spec: dict[str, Any]) -> None:
-        """Require what follows of the page, and nothing else."""
+    def _page(self, spec: dict[str, Any]) -> list[str]:
+        """Require what follows of the page, and nothing else; return the profiles that can run it."""
         self.hash(spec["page"], spec["plan"])
         known = self.page_of(spec["program"])
         assert known is not None
@@ -260,6 +259,7 @@ class Jobs(Programs):
         for item in spec["inputs"]:
             self.must(item["columns"] == found["uses"].get(item["name"]), "USES_DIFFER")
         self.must(sorted(spec["receivers"]) == found["receivers"], "RECEIVERS_DIFFER")
+        return list(found["profiles"])
 
     def program_stands(self, spec: dict[str, Any]) -> bool:
         """Tell whether members have not retired the program of a job."""

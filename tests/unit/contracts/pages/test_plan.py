@@ -132,6 +132,53 @@ def test_what_no_release_needs_is_not_in_the_plan() -> None:
     assert len(other.graph) == len(lean.graph)
 
 
+JOIN = '''"""What two share."""
+
+
+def run(loans, people):
+    rows = join(loans, people)
+    release(count(rows), to="bank", exact=True, name="in common")
+    release(membership(rows), to=owner_of(loans), exact=True, name="which")
+'''
+MORE = {
+    "a figure of a column": 'release(sum(rows.loans.r), to="bank", exact=True, name="more")',
+    "rows that a column chooses": 'release(count(filter(rows, rows.loans.r > 1)), to="x", exact=True)',
+    "rows told to nobody who joins": 'release(membership(rows), to="stranger", exact=True, name="more")',
+    "what stays shares": 'keep(membership(rows), name="more")',
+    "noise": 'release(count(rows), to="bank", noise=laplace(epsilon=1), name="more")',
+}
+
+
+def test_what_follows_of_joins_alone_runs_under_the_profile_of_joins_too() -> None:
+    for more in ("", '    release(count(rows) * 2 - 1, to="x", exact=True, name="more")\n'):
+        assert trace(JOIN + more, SCHEMAS).profiles == ("dh-psi", "rep3")
+
+
+@pytest.mark.parametrize("what", MORE)
+def test_whatever_needs_more_than_joins_needs_a_profile_with_arithmetic(what: str) -> None:
+    assert trace(JOIN + "    " + MORE[what], SCHEMAS).profiles == ("rep3",)
+
+
+def test_a_join_costs_no_more_under_the_profile_of_joins() -> None:
+    joins, shares = trace(JOIN, SCHEMAS).cost
+    sizes = {"n:0": 1_000, "n:1": 2_000, "n:join1": 1_000}
+    assert (joins.profile, shares.profile) == ("dh-psi", "rep3")
+    assert 0 < joins.rounds.value(sizes) <= shares.rounds.value(sizes)
+    assert 0 < joins.sent.value(sizes) <= shares.sent.value(sizes)
+
+
+def test_the_statement_says_what_joining_tells_and_to_whom_of_three_or_more() -> None:
+    two = trace(JOIN, SCHEMAS).leakage
+    assert "Owners that work together learn no more" in two
+    assert "each subset of the owners" not in two
+    three = trace(JOIN.replace("loans, people", "loans, people, more"))
+    assert "how many rows each subset of the owners shares, but not which" in three.leakage
+    assert (
+        "Joining tells"
+        not in trace(JOIN.split("def")[0] + "def run(loans):\n    keep(loans.r, name='r')\n", SCHEMAS).leakage
+    )
+
+
 def test_costs_are_formulas_of_rows() -> None:
     (cost,) = plan().cost
     sizes = {"n:0": 1_000, "n:1": 2_000, "n:join1": 1_000, **{f"k:{i}": 3 for i in range(9)}}

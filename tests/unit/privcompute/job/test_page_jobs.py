@@ -10,6 +10,7 @@ import pytest
 
 from chain.primitives.values import Value
 from contracts.pages.page import page_hash
+from contracts.testing import CallFailed
 from privcompute.cli.job_watch import StatusBoard
 from privcompute.data.commitments import result_commitment
 from privcompute.data.results import canonical
@@ -18,6 +19,7 @@ from privcompute.job.holding import HeldShares
 from privcompute.job.inputs import joined_versions
 from privcompute.job.runner import JobRun
 from privcompute.job.view import job_id_of, parse_spec
+from privcompute.mpc.join_engine import JoinEngine
 from tests.unit.privcompute.job.test_task import (
     COMMON,
     HELD,
@@ -327,3 +329,97 @@ async def test_progress_of_a_page_is_shown_by_what_is_done(
     assert await world.run(job) == "certified"
     steps_of_page = {step for step, total in seen if step.startswith("page: ") and total > 20}
     assert {"page: sum", "page: share"} <= steps_of_page
+
+
+JOINED = ("bank", "bureau")
+
+
+def join_of_two(world: World, profile: str = "dh-psi") -> str:
+    """Propose the standard join between two owners, with no third party."""
+    grant(world, JOINED, "private-join")
+    parameters: dict[str, Value] = {"receivers": ["bank"]}
+    inputs = [
+        {"name": NAMES[org], "dataset": f"{org}/data", "version": 1, "columns": ["person"]} for org in JOINED
+    ]
+    found = world.ledger.chain.view(
+        "programs", "derive", id="private-join", inputs=inputs, parameters=parameters
+    )
+    assert found["profiles"] == ["dh-psi", "rep3"]
+    spec = {
+        "program": "private-join",
+        "page": found["page"],
+        "plan": found["plan"],
+        "parameters": parameters,
+        "purpose": "research",
+        "profile": profile,
+        "min_group": 5,
+        "inputs": [
+            {
+                "name": NAMES[org],
+                "grant": f"bank/g-{org}",
+                "dataset": f"{org}/data",
+                "version": 1,
+                "columns": {"person": "join"},
+            }
+            for org in JOINED
+        ],
+        "participants": [{"org": org, "role": "owner", "agent_key": agent_key(org).public} for org in JOINED],
+        "receivers": ["bank", "bureau"],
+        "deadlines": dict.fromkeys(("accept", "bind", "run", "reveal", "commit", "certify"), 60 * MINUTE_MS),
+        "nonce": bytes(16),
+    }
+    return str(world.ledger.do("bank", "jobs", "propose", spec=spec))
+
+
+async def test_two_owners_join_without_a_third(world: World) -> None:
+    job = join_of_two(world)
+    assert await world.run(job, JOINED) == "certified"
+    common = len(range(20, 80))
+    bank, bureau = figures(world, "bank", job), figures(world, "bureau", job)
+    assert bank == {"rows in common": common, "which rows of loans": [1] * common}
+    assert bureau == {"which rows of scores": [1] * common}
+    spec = parse_spec(job, world.ledger.record("specs", job))
+    for org in JOINED:
+        rows = world.agents[org].stores.joins.rows_of(joined_versions(spec))
+        assert sorted(rows or []) == sorted(f"p{number}" for number in range(20, 80))
+    assert world.ledger.record("joins", joined_versions(spec))["outcome"] == "suffices"
+    kinds = [stage["kind"] for stage in world.evidence("bank", "stage")]
+    assert kinds == ["join", "setup", "compute", "seal"]
+
+
+async def test_what_two_owners_joined_is_committed_to_by_both_and_told_to_receivers_alone(
+    world: World,
+) -> None:
+    job = join_of_two(world)
+    assert await world.run(job, JOINED) == "certified"
+    held = {org: HeldShares.decode(world.agents[org].stores.held.load(job)).components for org in JOINED}
+    assert held["bank"] == held["bureau"]
+    assert sorted(held["bank"]) == ["component-0-0", "component-0-1"]
+    async with world.desks():
+        given = await asyncio.to_thread(asked, world, job, "bank", "bureau")
+    assert given == {"component-0-0": held["bank"]["component-0-0"]}
+
+
+async def test_a_party_that_seals_another_outcome_of_a_join_ends_the_job_before_the_reveal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = join_of_two(world)
+    honest = JoinEngine.components
+
+    def lie(engine: JoinEngine, job_id: bytes, shared: Any, public: Any) -> dict[int, bytes]:
+        made = {name: one + one for name, one in shared.items()} if engine.me else shared
+        return honest(engine, job_id, made, public)
+
+    monkeypatch.setattr(JoinEngine, "components", lie)
+    assert await world.run(job, JOINED) == "aborted"
+    end = world.ledger.record("ends", job)
+    assert (end["phase"], end["cause"]) == ("running", "MPC_PEER_MISBEHAVED")
+    assert all(world.agents[org].stores.results.load(job) is None for org in JOINED)
+
+
+async def test_a_page_with_arithmetic_is_offered_to_no_two_owners(world: World) -> None:
+    install(world, PAGE)
+    grant(world)
+    spec = spec_of(world, profile="dh-psi")
+    with pytest.raises(CallFailed, match="PROFILE_NOT_OFFERED"):
+        world.ledger.do("bank", "jobs", "propose", spec=spec)

@@ -176,12 +176,12 @@ class World:
         assert job == job_id_of(spec)
         return str(job)
 
-    async def run(self, job: str) -> str:
+    async def run(self, job: str, orgs: tuple[str, ...] = ORGS) -> str:
         """Let every agent work on the job to its end; return the state it ended in."""
-        for org in ORGS:
+        for org in orgs:
             self.ledger.tasks[org] = self.task(org, job)
         async with asyncio.timeout(30), self.desks():
-            await asyncio.gather(*[self._live(org, job) for org in ORGS])
+            await asyncio.gather(*[self._live(org, job) for org in orgs])
         return str(self.ledger.record("jobs", job)["state"])
 
     @asynccontextmanager

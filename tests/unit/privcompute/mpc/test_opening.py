@@ -10,6 +10,8 @@ import pytest
 
 from chain.primitives.errors import DecodeError
 from chain.primitives.values import Value, decode_value, encode_value
+from privcompute.errors import ProgramFault
+from privcompute.mpc.join_engine import JoinEngine
 from privcompute.mpc.local import run_local
 from privcompute.mpc.opening import component_commitment, open_components
 from privcompute.mpc.rep3_engine import Rep3Engine
@@ -35,7 +37,7 @@ def held(public: Value = PUBLIC) -> list[dict[int, bytes]]:
 
 def test_all_three_components_open_the_outputs_and_the_public_part() -> None:
     records = {number: record for one in held() for number, record in one.items()}
-    opened, public = open_components(JOB, records)
+    opened, public = open_components(JOB, "rep3", records)
     assert public == PUBLIC
     assert opened["table"] == pytest.approx((np.arange(6.0).reshape(2, 3) / 4) ** 2, abs=2**-15)
     assert opened["counts"].tolist() == [-5, 7]
@@ -83,4 +85,33 @@ def swapped() -> dict[int, bytes]:
 )
 def test_records_that_do_not_fit_open_nothing(records: dict[int, bytes]) -> None:
     with pytest.raises(DecodeError):
-        open_components(JOB, records)
+        open_components(JOB, "rep3", records)
+
+
+def joined(parties: int) -> list[dict[int, bytes]]:
+    """Return the records of parties that only joined: a number, and bits by row."""
+
+    def party(me: int) -> Steps[dict[int, bytes]]:
+        engine = yield from JoinEngine.start(me, parties, hashlib.sha256(b"%d" % me).digest())
+        outputs = {"count": engine.constant(60), "rows": engine.constant(np.ones(3, np.int64))}
+        return engine.components(JOB, outputs, PUBLIC)
+
+    return list(run_local([party(me) for me in range(parties)]).results)
+
+
+@pytest.mark.parametrize("parties", [2, 3, 8])
+def test_parties_that_only_joined_all_hold_the_one_component(parties: int) -> None:
+    records = joined(parties)
+    assert all(one == records[0] for one in records)
+    opened, public = open_components(JOB, "dh-psi", records[0])
+    assert (int(opened["count"]), opened["rows"].tolist(), public) == (60, [1, 1, 1], PUBLIC)
+    with pytest.raises(DecodeError):
+        open_components(JOB, "rep3", records[0])
+
+
+def test_parties_that_only_joined_share_nothing_and_compute_nothing() -> None:
+    engine = JoinEngine(0, 2, np.zeros(4, np.uint64))
+    one = engine.constant(1)
+    for work in (lambda: engine.share(0, [1], (1,)), lambda: engine.mul(one, one), lambda: engine.exp(one)):
+        with pytest.raises(ProgramFault, match="computes nothing on shares"):
+            work()
