@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -27,6 +28,10 @@ DATABASES_MAX = 3
 BLOOM_BITS = 10
 MIB = 1_048_576
 COMMAND_CHARS_MAX = 200
+ENDING_TRIES, ENDING_PAUSE_S = 50, 0.1
+"""How often, and how far apart, a lock is tried whose holder is ending."""
+HELD_HERE = "already held by process"
+"""What LevelDB says of a lock that this very process holds."""
 _FLOCK = struct.Struct("hhqqi")
 """`struct flock` of 64-bit Linux: type, whence, start, length, process."""
 RECORDS = "records"
@@ -233,7 +238,19 @@ def _open(path: Path, cache_mib: int, write_buffer_mib: int) -> Any:
     Rows and records are mostly hashes and signatures, which do not compress, so compression is off; Bloom
     filters make the frequent question "is this id on the ledger already?" cheap when the answer is no.
     Without paranoid checks LevelDB skips damaged entries of its log and goes on with those behind them.
+    The lock of a process that is ending already is waited for: its memory goes before its locks do.
     """
+    for _ in range(ENDING_TRIES):
+        try:
+            return _open_now(path, cache_mib, write_buffer_mib)
+        except plyvel.IOError as error:
+            if not _is_of_lock(str(error)) or HELD_HERE in str(error) or _command(_holder(path)):
+                raise
+            time.sleep(ENDING_PAUSE_S)
+    return _open_now(path, cache_mib, write_buffer_mib)
+
+
+def _open_now(path: Path, cache_mib: int, write_buffer_mib: int) -> Any:
     return plyvel.DB(
         str(path),
         create_if_missing=True,
@@ -270,7 +287,7 @@ def _explained(path: Path, error: Exception) -> Exception:
     """Return our error for one of LevelDB's; the remedy depends on which of three things went wrong."""
     said = error.args[0] if error.args else ""
     text = said.decode(errors="replace") if isinstance(said, bytes) else str(error)
-    if isinstance(error, plyvel.IOError) and ("/LOCK" in text or "lock " in text):
+    if isinstance(error, plyvel.IOError) and _is_of_lock(text):
         return _locked(path, text)
     if isinstance(error, plyvel.CorruptionError) or "orruption" in text:
         return DataDamaged(
@@ -282,24 +299,41 @@ def _explained(path: Path, error: Exception) -> Exception:
 
 def _locked(path: Path, text: str) -> Exception:
     """Return our error for a lock that LevelDB did not get: somebody has it, or it cannot be written."""
-    if "already held by process" in text:  # by this one: to open the file here would give the lock up
+    if HELD_HERE in text:  # by this one: to open the file here would give the lock up
         return DataLocked(f"{path}: this process has it open already")
     try:
-        with (path / "LOCK").open("r+b") as lock:
-            kind, _, _, _, pid = _FLOCK.unpack(
-                fcntl.fcntl(lock, fcntl.F_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-            )
+        pid = _holder(path)
     except OSError as error:
         said = error.strerror or str(error)
         return StorageFailed(f"{path}: {said}; {storage_remedy(path, said)}")
-    if kind == fcntl.F_UNLCK:
+    if pid == 0:
         return DataLocked(f"{path}: another process had this data directory a moment ago; try again")
+    return DataLocked(
+        f"{path}: process {pid} uses this data directory ({_command(pid)}); stop it (one directory serves "
+        "one process)"
+    )
+
+
+def _is_of_lock(text: str) -> bool:
+    """Tell whether LevelDB complains of its lock."""
+    return "/LOCK" in text or "lock " in text
+
+
+def _holder(path: Path) -> int:
+    """Return the process that holds the lock, 0 when none does (any more); raise OSError."""
+    with (path / "LOCK").open("r+b") as lock:
+        kind, _, _, _, pid = _FLOCK.unpack(
+            fcntl.fcntl(lock, fcntl.F_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        )
+    return 0 if kind == fcntl.F_UNLCK else int(pid)
+
+
+def _command(pid: int) -> str:
+    """Return the command of a process; none when there is no such process, or it is ending."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-        command = b" ".join(words).decode(errors="replace")[:COMMAND_CHARS_MAX]
+    except FileNotFoundError:
+        return ""
     except OSError:
-        command = "a process that this user cannot see"
-    return DataLocked(
-        f"{path}: process {pid} uses this data directory ({command}); stop it (one directory serves one "
-        "process)"
-    )
+        return "a process that this user cannot see"
+    return b" ".join(words).decode(errors="replace")[:COMMAND_CHARS_MAX]

@@ -9,7 +9,9 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +35,7 @@ from chain.client.console import print_table
 from chain.config import NodeConfig
 from chain.ledger.block import Batch, Skip
 from chain.ledger.skiprows import SkipRefused
+from chain.ledger.store import leveldb
 from chain.ledger.store.faults import DataLocked, storage_remedy
 from chain.ledger.store.leveldb import LevelStore
 from chain.ledger.testing import toy_genesis, toy_key
@@ -349,18 +352,43 @@ def test_a_command_that_asks_a_node_which_stands_still_says_so() -> None:
     assert "stands at" not in str(caught.value)
 
 
-def test_whoever_holds_a_data_directory_is_named_and_nobody_else_is_accused(tmp_path: Path) -> None:
+def test_a_lock_of_a_process_that_is_ending_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory of a killed process goes before its locks: a command was refused, naming no command."""
+    with holding(tmp_path / "data") as own:
+        monkeypatch.setattr(leveldb, "_command", lambda _: "")
+        pauses = list[float]()
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            own.kill()
+            own.wait()
+
+        monkeypatch.setattr("time.sleep", pause)
+        LevelStore(tmp_path / "data").close()
+        assert pauses == [leveldb.ENDING_PAUSE_S]
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Have another process hold a data directory."""
     held = "import sys; from pathlib import Path; from chain.ledger.store.leveldb import LevelStore as S;"
     held += "s = S(Path(sys.argv[1])); print('up', flush=True); sys.stdin.read()"
-    words = [sys.executable, "-c", held, str(tmp_path / "data")]
+    words = [sys.executable, "-c", held, str(folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(words, **pipes) as own:  # type: ignore[call-overload]
         try:
             assert own.stdout.readline() == b"up\n"
-            with pytest.raises(DataLocked, match=rf"process {own.pid} uses this data directory \(.*python"):
-                LevelStore(tmp_path / "data")
+            yield own
         finally:
             own.kill()
+
+
+def test_whoever_holds_a_data_directory_is_named_and_nobody_else_is_accused(tmp_path: Path) -> None:
+    match = r"process \d+ uses this data directory \(.*python"
+    with holding(tmp_path / "data"), pytest.raises(DataLocked, match=match):
+        LevelStore(tmp_path / "data")
     mine = LevelStore(tmp_path / "data")
     with pytest.raises(DataLocked, match="this process has it open already"):
         LevelStore(tmp_path / "data")
