@@ -38,6 +38,8 @@ class FilesSection(Section):
     """PEM files for [rpc] tls, both or neither; without them it shows a certificate of the node's key."""
     tokens: str = "rpc-tokens.json"
     """The tokens of programs, with hashes of their secrets (`assent node token`)."""
+    access_log: str = ""
+    """Where each RPC call leaves a line; none without."""
 
     @pydantic.model_validator(mode="after")
     def _check_pair(self) -> Self:
@@ -100,6 +102,7 @@ class RpcSection(Section):
     least_bytes_per_second: Annotated[int, within(1, 1_073_741_824, "bytes a second")] = 16_384
     max_connections: Annotated[int, within(CONNECTIONS_MIN, 65_536, "connections")] = 256
     requests_per_second: Annotated[int, within(1, 1_000_000, "requests a second")] = 5_000
+    access_lines_per_second: Annotated[int, within(1, 10_000, "lines a second")] = 100
 
     @pydantic.model_validator(mode="after")
     def _check_closed(self) -> Self:
@@ -222,6 +225,7 @@ class NodeFiles(Section):
     rpc_pair: tuple[Path, Path] | None
     """Certificate and key of the RPC port; None for one of the node's own key."""
     tokens: Path
+    access_log: Path | None
     operator_token: Path
     """Where a node that asks for principals leaves a secret for this host's operator."""
 
@@ -245,6 +249,7 @@ def load_node_config(path: Path) -> tuple[NodeConfig, NodeFiles]:
         next_key=base / names.next_key,
         rpc_pair=(base / names.rpc_certificate, base / names.rpc_key) if names.rpc_key else None,
         tokens=base / names.tokens,
+        access_log=base / names.access_log if names.access_log else None,
         operator_token=path.resolve().with_suffix(".token"),
     )
     _check_folders(path, resolved)
@@ -257,8 +262,11 @@ def _check_folders(path: Path, files: NodeFiles) -> None:
     folders = {"files.data_dir": files.data_dir}
     if files.archive_dir is not None:
         folders["storage.archive_dir"] = files.archive_dir
+    others = {"files.genesis": files.genesis}
+    if files.access_log is not None:
+        others["files.access_log"] = files.access_log
     for setting, folder in folders.items():
-        check_own_folder(path, setting, folder, keys=keys, files={"files.genesis": files.genesis})
+        check_own_folder(path, setting, folder, keys=keys, files=others)
     if files.archive_dir is None:
         return
     data, archive = files.data_dir.resolve(), files.archive_dir.resolve()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from chain.api.accesslog import AccessLog
 from chain.api.faultlog import FaultLog
 from chain.api.metrics import Metrics
 from chain.api.principals import Principals
@@ -42,8 +43,11 @@ class Door:
         loop: Loop,
         now: Callable[[], float],
         principals: Principals,
+        access: AccessLog | None = None,
     ) -> None:
         """`now()` is what deadlines are told by, in seconds; `principals` tells who asks."""
+        self.access = access
+        """Notes who asked what, if the operator wants that."""
         self.config, self.now, self.faults = config, now, FaultLog(now)
         self.principals = principals
         self.gates: set[Gate] = set()

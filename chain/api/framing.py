@@ -12,6 +12,14 @@ from chain.primitives.errors import AssentError
 
 PARSE_ERROR, INVALID_REQUEST, UNKNOWN_METHOD, INVALID_PARAMS = -32700, -32600, -32601, -32602
 INTERNAL_ERROR, DECLARED_ERROR = -32603, -32000
+WORDS = {
+    PARSE_ERROR: "no_json",
+    INVALID_REQUEST: "bad_request",
+    UNKNOWN_METHOD: "unknown_method",
+    INVALID_PARAMS: "bad_params",
+    INTERNAL_ERROR: "internal",
+}
+"""The errors of JSON-RPC itself, as the access log has them."""
 CALLS_PER_REQUEST_MAX = 256
 ID_CHARS_MAX = 256
 ITEM_BYTES = 64

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from time import perf_counter, thread_time
 from typing import cast
 
+from chain.api.accesslog import LoggedCall
 from chain.api.behind import Behind, ConnectionState, TurnState
 from chain.api.door import Door
 from chain.api.feed import Feed
@@ -152,6 +153,9 @@ class Gate(asyncio.Protocol):
             self.principal = admit(self._door.principals.of(request.authorization), request)
         except BadHead as fault:
             turns.charge(self.client, HEAD_S)
+            if self._door.access is not None:
+                who, code = self.principal.name, f"http_{fault.status}"
+                self._door.access.note(LoggedCall(who, "", "", code, 0.0, self.address))
             self.refuse(fault.status, fault.text)
             return
         if not self._belongs_to(self.principal.client or self._address):
@@ -202,6 +206,12 @@ class Gate(asyncio.Protocol):
         else:
             self.reads.resume()
         self.spent(owed + perf_counter() - begin, owed + thread_time() - used)
+
+    @property
+    def address(self) -> str:
+        """Where the connection comes from, as far as that is known."""
+        place = self._transport.get_extra_info("peername")
+        return str(place[0]) if place else self._address
 
     @property
     def waits(self) -> bool:

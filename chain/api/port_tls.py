@@ -31,9 +31,15 @@ def rpc_tls(pair: tuple[Path, Path] | None, key: PrivateKey, now_ms: int) -> tup
     """
     if pair is None:
         return open_context(key)
-    certificate, left = read_certificate(pair[0], now_ms)
+    context, certificate, left = tls_of_files(pair, now_ms)
     if left < WARN_DAYS:
         log.warning("files.rpc_certificate = %s ends in %d days: renew it, then start anew", pair[0], left)
+    return context, certificate
+
+
+def tls_of_files(pair: tuple[Path, Path], now_ms: int) -> tuple[ssl.SSLContext, bytes, int]:
+    """Return the context of a pair of files, its certificate in DER, and the days left; raise ConfigError."""
+    certificate, left = read_certificate(pair[0], now_ms)
     _check_key(pair[1])
     context = port_context()
     try:
@@ -42,7 +48,7 @@ def rpc_tls(pair: tuple[Path, Path] | None, key: PrivateKey, now_ms: int) -> tup
         foreign = "KEY_VALUES_MISMATCH" in str(error)
         what = "the key of another certificate" if foreign else "no private key in PEM without a passphrase"
         raise ConfigError(f"files.rpc_key = {pair[1]}: {what}; {REMEDY}") from None
-    return context, certificate
+    return context, certificate, left
 
 
 def read_certificate(path: Path, now_ms: int) -> tuple[bytes, int]:

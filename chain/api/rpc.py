@@ -10,12 +10,14 @@ from typing import Any, Protocol
 
 import pydantic
 
+from chain.api.accesslog import AccessLog, LoggedCall, subject_of
 from chain.api.faultlog import FaultLog
 from chain.api.framing import (
     DECLARED_ERROR,
     INTERNAL_ERROR,
     INVALID_PARAMS,
     UNKNOWN_METHOD,
+    WORDS,
     Refused,
     RpcCall,
     encode_failure,
@@ -67,6 +69,10 @@ class Caller(Protocol):
     def principal(self) -> Principal:
         """Who asks."""
 
+    @property
+    def address(self) -> str:
+        """Where the request comes from."""
+
     drop_calls: Callable[[], None] | None
     """Set while calls wait to be begun; called when their memory is needed for others."""
 
@@ -96,6 +102,8 @@ class _Pending:
 
     ident: Any
     given: Any
+    about: str = ""
+    """What it is about, once its parameters are known, for the access log."""
 
 
 @dataclass(slots=True)
@@ -127,8 +135,10 @@ class Calls:
         parsed_max: int,
         metrics: Metrics,
         faults: FaultLog,
+        access: AccessLog | None = None,
     ) -> None:
-        """`parsed_max` bounds the memory of a parsed request."""
+        """`parsed_max` bounds the memory of a parsed request; `access` notes each call, if there is one."""
+        self._access = access
         self._config, self._methods, self._parsed_max = config, methods, parsed_max
         self._metrics, self._faults = metrics, faults
         self._costs: dict[str, float] = {}
@@ -139,6 +149,7 @@ class Calls:
         try:
             given, batch = self._read(raw, caller)
         except AssentError as error:
+            self._note(caller, _Pending(None, None), "", _outcome(error), 0.0)
             return self._refuse(None, None, error)
         del raw
         end = asyncio.get_running_loop().time() + self._config.request_timeout_ms / 1_000
@@ -169,6 +180,7 @@ class Calls:
         if not work.pending:
             caller.read()
         name = item.given.get("method") if isinstance(item.given, dict) else None
+        began, outcome = asyncio.get_running_loop().time(), "gone"  # unless the client stays for it
         try:
             if not work.room:
                 raise self._too_large("the answers of this batch")
@@ -180,10 +192,20 @@ class Calls:
                 raise self._too_large(f"the answer of {len(part)} bytes")
             if not caller.hold(len(part)):
                 raise Busy("too many answers are being sent at once: wait, or ask another node")
+            outcome = "ok"
         except AssentError as error:
+            outcome = _outcome(error)
             return self._refuse(item.ident, name, error)
+        finally:
+            self._note(caller, item, name, outcome, asyncio.get_running_loop().time() - began)
         work.room -= len(part)
         return part
+
+    def _note(self, caller: Caller, item: _Pending, name: Any, outcome: str, seconds: float) -> None:
+        if self._access is not None:
+            method = name if isinstance(name, str) else ""
+            who, address = caller.principal.name, caller.address
+            self._access.note(LoggedCall(who, method, item.about, outcome, seconds * 1_000, address))
 
     async def _answer_call(self, item: _Pending, work: _Work, extra: Extra) -> bytes:
         call = read_call(item.given)
@@ -192,7 +214,7 @@ class Calls:
         try:
             async with answered_by(work.end, self._config.request_timeout_ms):
                 await self._turn(call.name, work)
-                result = await self._metered_call(call, work, extra)
+                result = await self._metered_call(call, item, work, extra)
             part = encode_result(call.ident, result)
         except AssentError:
             raise
@@ -237,10 +259,10 @@ class Calls:
         await work.caller.turn()
         work.used = 0.0
 
-    async def _metered_call(self, call: RpcCall, work: _Work, extra: Extra) -> Any:
+    async def _metered_call(self, call: RpcCall, item: _Pending, work: _Work, extra: Extra) -> Any:
         steps: list[float] = []  # of a processor: waiting for one makes no call heavy
         try:
-            return await Metered(self._call(call, extra), lambda _, used: steps.append(used))
+            return await Metered(self._call(call, item, extra), lambda _, used: steps.append(used))
         finally:
             work.used += sum(steps)
             if call.name in self._methods:
@@ -248,7 +270,7 @@ class Calls:
                 weight = COST_UP if took > known else COST_DOWN
                 self._costs[call.name] = known + (took - known) * weight
 
-    async def _call(self, call: RpcCall, extra: Extra) -> Any:
+    async def _call(self, call: RpcCall, item: _Pending, extra: Extra) -> Any:
         if call.name in extra:
             return extra[call.name](call.params or {})
         method = self._methods.get(call.name)
@@ -256,7 +278,14 @@ class Calls:
             raise Refused(
                 UNKNOWN_METHOD, f"no method {call.name[:64]!r}; the methods are: {', '.join(self._methods)}"
             )
-        return await method.answer(_params(call, method))
+        params = _params(call, method)
+        if self._access is not None:
+            item.about = subject_of(params)
+        return await method.answer(params)
+
+
+def _outcome(error: AssentError) -> str:
+    return WORDS[error.number] if isinstance(error, Refused) else error.code
 
 
 def _params(call: RpcCall, method: Method) -> Section:

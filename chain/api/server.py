@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 from aiohttp import web
 
+from chain.api.accesslog import AccessLog
 from chain.api.arrivals import Arrivals
 from chain.api.behind import Behind
 from chain.api.door import Door
@@ -60,12 +61,14 @@ class RpcServer:
         principals: Principals | None = None,
         tls: ssl.SSLContext | None = None,
         head: Callable[[], Any] = dict,
+        access: AccessLog | None = None,
     ) -> None:
         """`ready()` returns "" when the node can serve, else why not; `now()` is the clock of deadlines.
 
         Without `principals` whoever reaches the port is its operator; without `tls` it speaks plainly.
-        `head()` returns the node's head statement, as JSON.
+        `head()` returns the node's head statement, as JSON; `access` notes who asks what, and is closed here.
         """
+        self._access = access
         self._principals, self._tls, self._head = principals or Everybody(), tls, head
         self._config, self._methods, self._subscriptions = config, methods, subscriptions
         self._ready, self._metrics, self._now = ready, metrics, now
@@ -77,8 +80,10 @@ class RpcServer:
     async def start(self) -> None:
         """Bind the port; raise CannotListen naming it, PortBusy when it is taken."""
         loop = asyncio.get_running_loop()
-        self.door = door = Door(self._config, self._metrics, loop, self._now or loop.time, self._principals)
-        calls = Calls(self._config, self._methods, door.parsed_max, self._metrics, door.faults)
+        self.door = door = Door(
+            self._config, self._metrics, loop, self._now or loop.time, self._principals, self._access
+        )
+        calls = Calls(self._config, self._methods, door.parsed_max, self._metrics, door.faults, self._access)
         self._sockets = Sockets(self._config, door, calls, self._subscriptions)
         self._runner = runner = self._websockets()
         await runner.setup()
@@ -116,6 +121,8 @@ class RpcServer:
         for gate in list(self.door.gates):
             gate.abort()
         self.door.turns.close()
+        if self._access is not None:
+            await self._access.close()
 
     def _exhausted(self, why: str) -> None:
         self.door.lost("rpc_descriptors")
@@ -131,6 +138,8 @@ class RpcServer:
         self._pace.sample()
         self.door.turns.settle(self._pace.value)
         self.door.report()
+        if self._access is not None:
+            self._access.flush()
 
     def _sweep_for_ever(self, loop: asyncio.AbstractEventLoop) -> None:
         self.sweep()

@@ -16,6 +16,8 @@ from chain.cli.doctor_checks import (
     FINE,
     WRONG,
     Diagnosis,
+    check_access_log,
+    check_certificate,
     check_clock,
     check_disks,
     check_genesis,
@@ -26,6 +28,7 @@ from chain.cli.doctor_checks import (
     check_peers,
     check_ports,
     check_python,
+    check_tokens,
     check_writable,
     fine,
     judge_head,
@@ -108,6 +111,12 @@ async def _examine(org: OrgFolder) -> list[Diagnosis]:
         listens.append(("agent", "peers.listen", agent[0].peers.listen))
         folders.append(agent[1].data_dir)
     found += [*check_keys(org, files, agent[1].key if agent else None), check_writable(folders)]
+    if config.rpc.tls and files.rpc_pair is not None:
+        found.append(check_certificate(files.rpc_pair, now_ms()))
+    if config.rpc.principals or files.tokens.exists():
+        found.append(check_tokens(org.node_config, files.tokens, config.rpc.principals, now_ms()))
+    if files.access_log is not None:
+        found.append(check_access_log(files.access_log))
     found += [*check_ports(org, listens), *check_disks(folders)]
     try:
         genesis = load_genesis(files.genesis)

@@ -22,6 +22,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
+from chain.api.accesslog import ROOM_LEAST
+from chain.api.port_tls import WARN_DAYS, tls_of_files
+from chain.api.tokens import load_tokens
 from chain.cli import processes
 from chain.cli.found_files import FoundersFolder, check_record
 from chain.cli.key import public_key
@@ -49,6 +52,10 @@ DISK_LEAST, DISK_GOOD = 256 * MIB, 5 * GIB
 INODES_LEAST, INODES_GOOD = 1_000, 10_000
 DIAL_S = 3.0
 HEAD_AGE_MS = 60_000
+DAY_MS = 86_400_000
+TOKEN_SOON_MS = 14 * DAY_MS
+NAMES_MAX = 8
+"""Tokens that one line names."""
 TIME_ERROR = 5
 """What adjtimex(2) returns where nobody keeps the clock right."""
 TIMEX_BYTES = 512
@@ -266,6 +273,67 @@ def check_writable(folders: Sequence[Path]) -> Diagnosis:
             "folders", WRONG, f"not writable for this user: {', '.join(closed)}", remedy, Exit.IO
         )
     return fine("folders", "data and logs can be written")
+
+
+def check_access_log(path: Path) -> Diagnosis:
+    """Judge whether the node may write the file that [files] access_log names, without touching it."""
+    remedy = "chown it and its folder to who runs the node, or name another file in [files] access_log"
+    try:
+        kind, place = stat.S_IFMT(path.stat().st_mode), path
+    except FileNotFoundError:
+        kind, place = stat.S_IFREG, path.parent
+    except OSError as error:
+        return Diagnosis("access log", WRONG, f"{path}: {error.strerror}", remedy)
+    if kind != stat.S_IFREG:
+        return Diagnosis("access log", WRONG, f"{path}: not a regular file", "name a file of its own")
+    if not place.is_dir() and place != path:
+        said = f"{path}: its folder is not there, so the node does not start"
+        return Diagnosis("access log", WRONG, said, f"mkdir -p {shlex.quote(str(place))}")
+    if not os.access(place, os.W_OK if place == path else os.W_OK | os.X_OK):
+        return Diagnosis("access log", WRONG, f"{path}: not writable for this user", remedy, Exit.IO)
+    free = shutil.disk_usage(place).free
+    if free < ROOM_LEAST:
+        said = f"{path}: {free / MIB:,.0f} MiB left on its disk; below {ROOM_LEAST // MIB} it gets no line"
+        return Diagnosis("access log", DOUBTFUL, said, "make room there, or name a file on another disk")
+    return fine("access log", f"{path} can be written")
+
+
+def check_certificate(pair: tuple[Path, Path], now: int) -> Diagnosis:
+    """Judge the certificate that [files] rpc_certificate names, and its key, by what a start would say."""
+    renew = "renew it with its authority, put both files in place, then start the node anew"
+    try:
+        _, _, days = tls_of_files(pair, now)
+    except AssentError as error:
+        said, _, remedy = str(error).partition("; ")
+        return Diagnosis("rpc certificate", WRONG, said, renew if "valid from" in said else remedy or renew)
+    if days < WARN_DAYS:
+        return Diagnosis("rpc certificate", DOUBTFUL, f"{pair[0]}: ends in {counted(days, 'day')}", renew)
+    return fine("rpc certificate", f"{pair[0]}: good for {days} days")
+
+
+def check_tokens(config: Path, path: Path, asked_for: bool, now: int) -> Diagnosis:
+    """Judge the tokens of programs by their ends: one that is over or ends soon is replaced before."""
+    try:
+        tokens = load_tokens(path)
+    except AssentError as error:
+        said, _, remedy = str(error).partition("; ")
+        return Diagnosis("tokens", WRONG if asked_for else DOUBTFUL, said, remedy)
+    over = [token.name for token in tokens if token.expires <= now]
+    soon = [token.name for token in tokens if now < token.expires <= now + TOKEN_SOON_MS]
+    if not over and not soon:
+        first = min((token.expires for token in tokens), default=0)
+        return fine("tokens", f"{len(tokens)}, the first ends {moment(first)}" if first else "none")
+    parts = [f"over: {_few(over)}"] if over else []
+    parts += [f"end within {TOKEN_SOON_MS // DAY_MS} days: {_few(soon)}"] if soon else []
+    where = f"--config {shlex.quote(str(config))}"
+    name = (over or soon)[0]
+    remedy = f"make others in their place: assent node token remove {name} {where}, then: token new {name} …"
+    return Diagnosis("tokens", DOUBTFUL, "; ".join(parts), remedy)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
+    return ", ".join(names[:NAMES_MAX]) + more
 
 
 def check_genesis(org: OrgFolder, files: NodeFiles, genesis: Genesis) -> Diagnosis:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from hashlib import sha256
 from typing import Any, TypeVar
 
+from chain.api.accesslog import AccessLog
 from chain.api.lane import Lane
 from chain.api.methods.table import method_table
 from chain.api.metrics import Metrics
@@ -50,6 +51,7 @@ from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.descriptors import budget_descriptors
 from chain.primitives.errors import AssentError
 from chain.primitives.headstatement import head_to_json, sign_head
+from chain.primitives.reopening import also_reopen
 from consensus.settings import Timing
 from contracts.runtime import ContractRuntime
 from contracts.selfcheck import self_check
@@ -130,6 +132,7 @@ class Node:
             self._keys.says, self._keys.all,
         )  # fmt: skip
         self._lonely_since = self._clock.now_ms()
+        self._forget_hangups: Callable[[], None] = _nothing
         self.sessions: MemberSessions | None = None
         tls, certificate = (
             rpc_tls(files.rpc_pair, key, self._clock.wall_ms()) if config.rpc.tls else (None, b"")
@@ -137,7 +140,7 @@ class Node:
         principals = self._make_principals(config, files, certificate)
         self._rpc = RpcServer(
             config.rpc, method_table(self), self.streams, self.status.why_not_ready, self.metrics,
-            principals=principals, tls=tls, head=self._say_head,
+            principals=principals, tls=tls, head=self._say_head, access=self._make_access_log(config, files),
         )  # fmt: skip
         self._timer: asyncio.Handle | None = None
         self._timer_due = 0.0
@@ -188,6 +191,21 @@ class Node:
         chain, now = self._genesis.chain_id, self._clock.wall_ms()
         return head_to_json(sign_head(self._key, chain, height, hashed, now))
 
+    def _make_access_log(self, config: NodeConfig, files: NodeFiles) -> AccessLog | None:
+        """Return the log of who asks what, if one is wanted, which a hangup opens anew."""
+        if files.access_log is None:
+            return None
+        made = AccessLog(
+            files.access_log,
+            config.rpc.access_lines_per_second,
+            shared=config.rpc.principals,
+            now=time.monotonic,
+            wall_ms=self._clock.wall_ms,
+            lost=self.metrics.dropped.labels("rpc_access_log").inc,
+        )
+        self._forget_hangups = also_reopen(made.reopen)
+        return made
+
     def _make_principals(self, config: NodeConfig, files: NodeFiles, certificate: bytes) -> Principals:
         """Return who may ask; `certificate` is what the port shows in TLS, in DER, if it does."""
         if not config.rpc.principals:
@@ -232,6 +250,7 @@ class Node:
         return self._again
 
     async def _close(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        self._forget_hangups()
         await self._rpc.stop()
         await self._peers.close()
         for task in tasks:
@@ -379,6 +398,10 @@ class Node:
     def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> bool:
         """Hand a frame to the core; tell whether it was of any use."""
         return self._enter(self._core.on_frame, peer, kind, body)
+
+
+def _nothing() -> None:
+    """Do nothing, where there is nothing to forget."""
 
 
 def _tune_collector() -> None:

@@ -6,12 +6,23 @@ import logging
 import os
 import signal
 import stat
+from collections.abc import Callable
 
 log = logging.getLogger("assent")
 
 
+_also: list[Callable[[], None]] = []
+"""What else a hangup opens anew."""
+
+
+def also_reopen(reopen: Callable[[], None]) -> Callable[[], None]:
+    """Call `reopen` at every hangup, between any two instructions of the main thread; return what ends it."""
+    _also.append(reopen)
+    return lambda: _also.remove(reopen)
+
+
 def reopen_log_on_hangup() -> None:
-    """On SIGHUP open the log file anew where it was at this call; without a log file, ignore the signal.
+    """On SIGHUP open the log file anew where it was at this call, and all else that is to be (`also_reopen`).
 
     A signal that came before, while it was blocked (`chain.cli.processes`), is obeyed then.
 
@@ -19,13 +30,14 @@ def reopen_log_on_hangup() -> None:
     and a node does not end with the session that began it.
     """
     if not stat.S_ISREG(os.fstat(2).st_mode):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, lambda *_: _reopen_others())
         _let_through()
         return
     path = os.readlink("/proc/self/fd/2")
     both = os.path.sameopenfile(1, 2)
 
     def reopen(*_: object) -> None:
+        _reopen_others()
         try:
             fresh = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -38,6 +50,11 @@ def reopen_log_on_hangup() -> None:
 
     signal.signal(signal.SIGHUP, reopen)
     _let_through()
+
+
+def _reopen_others() -> None:
+    for reopen in list(_also):
+        reopen()
 
 
 def _let_through() -> None:

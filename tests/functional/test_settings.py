@@ -118,6 +118,32 @@ def test_a_debug_log_tells_heights_and_sighup_opens_the_log_anew(tmp_path: Path)
     assert "stopped at height" in log.read_text()
 
 
+def test_who_asked_what_stands_in_the_access_log_which_reopen_opens_anew(tmp_path: Path) -> None:
+    made = create_consortium(tmp_path / "c", ["solo"], [], 0, "asked")
+    solo = made.org("solo")
+    text = solo.node_config.read_text()
+    solo.node_config.write_text(text.replace("[files]", '[files]\naccess_log = "access.log"'))
+    list(start_consortium(made, agents=False))
+    log, kept = solo.path / "access.log", solo.path / "access.log.1"
+    try:
+        rpc(solo, "getStateRange", contract="orgs", map="orgs")
+        rpc(solo, "getBlockByNumber", height=10**9)
+        processes.wait_until(solo, "node", lambda: "getBlockByNumber" in log.read_text(), 60)
+        log.rename(kept)
+        assert assent("logs", solo.path, "--reopen").returncode == 0
+        rpc(solo, "getCode", contract="orgs")
+        processes.wait_until(solo, "node", lambda: log.exists() and "getCode" in log.read_text(), 60)
+        assert log.stat().st_mode & 0o777 == 0o600
+    finally:
+        list(stop_consortium(made))
+    lines = [json.loads(line) for line in kept.read_text().splitlines()]
+    asked = {line["method"]: line for line in lines}
+    assert asked["getStateRange"]["about"] == "contract=orgs map=orgs"
+    assert asked["getBlockByNumber"]["outcome"] == "not_found"
+    assert {line["principal"] for line in lines} == {"local"}
+    assert "getCode" not in asked
+
+
 def ask(port: int, body: Any, host: str = "localhost") -> Any:
     """Send JSON to a node under some host name; return what it answers, parsed where it is JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

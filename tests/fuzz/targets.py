@@ -444,7 +444,7 @@ def _rpc() -> tuple[Calls, asyncio.AbstractEventLoop]:
 class _Anybody:
     """A caller without bounds."""
 
-    principal = LOCAL
+    principal, address = LOCAL, "127.0.0.1"
     drop_calls: Callable[[], None] | None = None
 
     async def turn(self) -> None: ...

@@ -57,7 +57,9 @@ def test_logs_are_rotated_by_a_command_that_exists_for_every_organisation_and_pr
     """The example named one organisation's node alone, and sent a signal to the number in a file."""
     text = (REPOSITORY / "docs" / "operating.md").read_text(encoding="utf-8")
     (stanza,) = re.findall(r"```\n(/srv/assent/\*/node\.log .*?)```", text, re.DOTALL)
-    assert stanza.splitlines()[0] == "/srv/assent/*/node.log /srv/assent/*/agent.log {"
+    assert (
+        stanza.splitlines()[0] == "/srv/assent/*/node.log /srv/assent/*/agent.log /srv/assent/*/access.log {"
+    )
     assert "kill" not in stanza
     (line,) = [line.split() for line in stanza.splitlines() if "/bin/assent" in line]
     command = main.get_command(click.Context(main), line[1])

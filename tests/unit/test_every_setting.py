@@ -46,6 +46,7 @@ NODE = {
     ],
     "files.rpc_key": [f"{ACCESS}::test_a_certificate_or_key_that_cannot_be_used_is_named_with_what_to_do"],
     "files.tokens": [f"{OPENING}::test_an_operator_opens_the_port_to_a_colleague_as_the_document_says"],
+    "files.access_log": [f"{LIVE}::test_who_asked_what_stands_in_the_access_log_which_reopen_opens_anew"],
     "network.listen": [PLACES],
     "network.introducers": [
         REACHES,
@@ -85,6 +86,11 @@ NODE = {
     "rpc.max_connections": [REACHES, f"{LIMITS}::test_ten_times_the_connections_keep_nobody_out"],
     "rpc.requests_per_second": [
         REACHES, f"{SHARES}::test_a_turn_that_does_not_come_in_time_is_refused_and_names_the_setting",
+    ],
+    "rpc.access_lines_per_second": [
+        REACHES,
+        "unit/chain/api/test_accesslog.py::"
+        "test_a_flood_fills_no_disk_and_keeps_no_other_principal_out_of_the_log",
     ],
     "mempool.max_transactions": [POOL],
     "mempool.max_bytes": [POOL],
@@ -183,6 +189,8 @@ def test_every_setting_names_the_tests_that_see_what_it_changes(
 
 
 UNLIKE = """
+[files]
+access_log = "access.log"
 [network]
 listen = "127.0.0.1:0"
 send_queue_bytes = 2000000
@@ -195,6 +203,7 @@ transfer_timeout_ms = 1002
 idle_timeout_ms = 1003
 least_bytes_per_second = 1004
 requests_per_second = 1005
+access_lines_per_second = 1006
 [mempool]
 max_transactions = 101
 max_bytes = 1048577
@@ -227,6 +236,7 @@ DOOR: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "least_bytes_per_second": (lambda door: door._rate, 1_004),
     "max_connections": (lambda door: door.connections.most, 48),
     "requests_per_second": (lambda door: door.turns._rate, 1_005),
+    "access_lines_per_second": (lambda door: door.access._all._rate, 1_006),
 }
 
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from chain.api.accesslog import AccessLog
 from chain.api.metrics import Metrics
 from chain.api.principals import AccessScope, Principals
 from chain.api.rpc import Method
@@ -166,7 +167,10 @@ class Connection:
 
 @asynccontextmanager
 async def serving(
-    principals: Principals | None = None, tls: ssl.SSLContext | None = None, **settings: Any
+    principals: Principals | None = None,
+    tls: ssl.SSLContext | None = None,
+    access: AccessLog | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Port]:
     """Serve on a free port; `echo`, `hang` and `big` are its methods."""
     metrics = Metrics()
@@ -190,7 +194,9 @@ async def serving(
 
     methods = {"echo": Method(AccessScope.READ, Echo, echo), "hang": Method(AccessScope.AUDIT, Nothing, hang)}
     config = RpcSection(listen="127.0.0.1:0", **settings)
-    server = RpcServer(config, methods, Count(), lambda: "", metrics, lambda: port.time, principals, tls)
+    server = RpcServer(
+        config, methods, Count(), lambda: "", metrics, lambda: port.time, principals, tls, access=access
+    )
     port = Port(server, metrics)
     await server.start()
     try:

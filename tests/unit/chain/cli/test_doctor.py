@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import socket
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from chain.api.tokens import Token, save_tokens
 from chain.cli import doctor_checks, processes
 from chain.cli.doctor import status_of
 from chain.cli.doctor_checks import (
@@ -302,3 +310,84 @@ def test_what_is_no_organisations_folder_is_said_so_with_the_next_step(tmp_path:
     told = CliRunner().invoke(main, ["doctor", str(tmp_path)])
     assert told.exit_code == Exit.CONFIG
     assert "neither the folder of a consortium nor that of an organisation" in told.output
+
+
+def with_tokens(org: OrgFolder, **days: int) -> None:
+    now = time.time_ns() // 1_000_000
+    save_tokens(
+        org.path / "rpc-tokens.json",
+        tuple(
+            Token(
+                name=name, secret_sha256=f"{number:064x}", scopes=("read",), created=0,
+                expires=now + day * 86_400_000 + 60_000,
+            )
+            for number, (name, day) in enumerate(days.items())
+        ),
+    )  # fmt: skip
+
+
+def test_tokens_that_are_over_or_end_soon_are_named_with_how_to_replace_them(org: OrgFolder) -> None:
+    assert "tokens" not in examine(org, 0)
+    with_tokens(org, ci=15)
+    assert examine(org, 0)["tokens"]["verdict"] == FINE
+    with_tokens(org, ci=15, lab=13, old=-1)
+    found = examine(org, 0)["tokens"]
+    assert found["verdict"] == DOUBTFUL
+    assert found["said"] == "over: old; end within 14 days: lab"
+    assert f"assent node token remove old --config {org.node_config}" in found["remedy"]
+    with_tokens(org, **{f"t{number}": -1 for number in range(30)})
+    assert "t7 and 22 more" in examine(org, 0)["tokens"]["said"]
+    set_in(org.node_config, "[rpc]", "[rpc]\nprincipals = true")
+    (org.path / "rpc-tokens.json").write_text("{")
+    found = examine(org, Exit.CONFIG)["tokens"]
+    assert found["verdict"] == WRONG
+    assert "assent node token new" in found["remedy"]
+
+
+def test_a_certificate_that_is_over_or_ends_soon_is_told_with_what_to_do(org: OrgFolder) -> None:
+    files = '[files]\nrpc_certificate = "port.pem"\nrpc_key = "port.key"'
+    set_in(org.node_config, "[files]", files)
+    set_in(org.node_config, "[rpc]", "[rpc]\ntls = true")
+    now = datetime.now(UTC)
+    for days, verdict, said in (
+        (40, FINE, "good for 39"),
+        (9, DOUBTFUL, "ends in 8 days"),
+        (-1, WRONG, "valid"),
+    ):
+        certificate_of(org.path, now + timedelta(days=days))
+        found = examine(org, Exit.CONFIG if verdict == WRONG else 0)["rpc certificate"]
+        assert found["verdict"] == verdict
+        assert said in found["said"]
+        assert verdict == FINE or "renew it with its authority" in found["remedy"]
+    (org.path / "port.key").chmod(0o644)
+    certificate_of(org.path, now + timedelta(days=40), with_key=False)
+    found = examine(org, Exit.CONFIG)["rpc certificate"]
+    assert "mode 0644 lets others read it" in found["said"]
+    assert "chmod 600" in found["remedy"]
+
+
+def certificate_of(folder: Path, end: datetime, *, with_key: bool = True) -> None:
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(1).not_valid_before(end - timedelta(days=90)).not_valid_after(end)
+    signed = made.sign(key, hashes.SHA256())
+    (folder / "port.pem").write_bytes(signed.public_bytes(Encoding.PEM))
+    if with_key:
+        raw = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / "port.key").write_bytes(raw)
+        (folder / "port.key").chmod(0o600)
+
+
+def test_an_access_log_that_cannot_be_written_is_wrong_and_one_that_can_is_not_touched(
+    org: OrgFolder,
+) -> None:
+    assert "access log" not in examine(org, 0)
+    set_in(org.node_config, "[files]", '[files]\naccess_log = "logs/access.log"')
+    found = examine(org, Exit.CONFIG)["access log"]
+    assert "its folder is not there" in found["said"]
+    assert found["remedy"] == f"mkdir -p {org.path}/logs"
+    (org.path / "logs").mkdir()
+    assert examine(org, 0)["access log"]["verdict"] == FINE
+    assert list((org.path / "logs").iterdir()) == []
+    os.mkfifo(org.path / "logs" / "access.log")
+    assert "not a regular file" in examine(org, Exit.CONFIG)["access log"]["said"]
