@@ -4,87 +4,55 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+PREFIX = "assent_"
+
 
 class Metrics:
     """The metrics of one node; a registry of its own, so that several nodes fit a process."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        self.height = Gauge("assent_height", "Certified height", registry=registry)
-        self.view = Gauge("assent_view", "PBFT view", registry=registry)
-        self.lost_votes = Gauge(
-            "assent_votes_lost",
-            "1 while this validator gives no vote, since its votes were lost",
-            registry=registry,
+
+        def gauge(name: str, says: str, *labels: str) -> Gauge:
+            return Gauge(PREFIX + name, says, labels, registry=registry)
+
+        def counter(name: str, says: str, *labels: str) -> Counter:
+            return Counter(PREFIX + name, says, labels, registry=registry)
+
+        self.height = gauge("height", "Certified height")
+        self.view = gauge("view", "PBFT view")
+        self.lost_votes = gauge(
+            "votes_lost", "1 while this validator gives no vote, since its votes were lost"
         )
-        self.stalled = Gauge(
-            "assent_stalled", "1 while work waits and no height is certified for long", registry=registry
+        self.stalled = gauge("stalled", "1 while work waits and no height is certified for long")
+        self.view_changes = counter("view_changes", "Views begun after the first")
+        self.passed_over = gauge("passed_over", "1 for a validator that does not lead now", "validator")
+        self.silent = gauge("silent", "1 for a connected validator without a vote lately", "validator")
+        self.twins = gauge("runs_twice", "1 for a member whose key two processes use", "member")
+        self.own_twins = gauge(
+            "own_key_twice", "Members that say that another process uses the key of this node"
         )
-        self.view_changes = Counter("assent_view_changes", "Views begun after the first", registry=registry)
-        self.passed_over = Gauge(
-            "assent_passed_over", "1 for a validator that does not lead now", ["validator"], registry=registry
+        self.peers = gauge("peers", "Connected peers")
+        self.pool = gauge("pool_transactions", "Transactions waiting for a block")
+        self.disk_free = gauge("disk_free_bytes", "Room left for the data directory")
+        self.pruning_stopped = gauge(
+            "pruning_stopped", "1 while old blocks stay because the archive cannot be written"
         )
-        self.silent = Gauge(
-            "assent_silent",
-            "1 for a connected validator without a vote lately",
-            ["validator"],
-            registry=registry,
+        self.transactions = counter("transactions", "Executed transactions", "status")
+        self.refused = counter("refused", "Transactions refused by the pool", "code")
+        self.dropped = counter("dropped", "Items that a full queue gave up", "queue")
+        self.disconnects = counter("disconnects", "Connections closed, by reason", "reason")
+        self.peer_seconds = counter(
+            "peer_seconds", "Processor time that a member's frames took", "peer", "kind"
         )
-        self.twins = Gauge(
-            "assent_runs_twice", "1 for a member whose key two processes use", ["member"], registry=registry
+        self.peer_unhandled = counter(
+            "peer_unhandled", "Frames of a member beyond its share, dropped unread", "peer", "kind"
         )
-        self.own_twins = Gauge(
-            "assent_own_key_twice",
-            "Members that say that another process uses the key of this node",
-            registry=registry,
-        )
-        self.peers = Gauge("assent_peers", "Connected peers", registry=registry)
-        self.pool = Gauge("assent_pool_transactions", "Transactions waiting for a block", registry=registry)
-        self.disk_free = Gauge(
-            "assent_disk_free_bytes", "Room left for the data directory", registry=registry
-        )
-        self.pruning_stopped = Gauge(
-            "assent_pruning_stopped",
-            "1 while old blocks stay because the archive cannot be written",
-            registry=registry,
-        )
-        self.transactions = Counter(
-            "assent_transactions", "Executed transactions", ["status"], registry=registry
-        )
-        self.refused = Counter(
-            "assent_refused", "Transactions refused by the pool", ["code"], registry=registry
-        )
-        self.dropped = Counter(
-            "assent_dropped", "Items that a full queue gave up", ["queue"], registry=registry
-        )
-        self.disconnects = Counter(
-            "assent_disconnects", "Connections closed, by reason", ["reason"], registry=registry
-        )
-        self.peer_seconds = Counter(
-            "assent_peer_seconds",
-            "Processor time that a member's frames took",
-            ["peer", "kind"],
-            registry=registry,
-        )
-        self.peer_unhandled = Counter(
-            "assent_peer_unhandled",
-            "Frames of a member beyond its share, dropped unread",
-            ["peer", "kind"],
-            registry=registry,
-        )
-        self.peer_refused = Gauge(
-            "assent_peer_refused", "Whether a member is refused for what it did", ["peer"], registry=registry
-        )
-        self.execution = Histogram("assent_execution_seconds", "Execution of one block", registry=registry)
-        self.rpc_held = Gauge(
-            "assent_rpc_held", "Connections, WebSockets and bytes of RPC clients", ["what"], registry=registry
-        )
-        self.rpc_principals = Counter(
-            "assent_rpc_principal_calls", "RPC calls answered, by principal", ["principal"], registry=registry
-        )
-        self.rpc_requests = Counter(
-            "assent_rpc_requests", "RPC calls", ["method", "outcome"], registry=registry
-        )
+        self.peer_refused = gauge("peer_refused", "Whether a member is refused for what it did", "peer")
+        self.execution = Histogram(PREFIX + "execution_seconds", "Execution of one block", registry=registry)
+        self.rpc_held = gauge("rpc_held", "Connections, WebSockets and bytes of RPC clients", "what")
+        self.rpc_principals = counter("rpc_principal_calls", "RPC calls answered, by principal", "principal")
+        self.rpc_requests = counter("rpc_requests", "RPC calls", "method", "outcome")
 
     def render(self) -> bytes:
         """Return the text that a Prometheus server scrapes."""

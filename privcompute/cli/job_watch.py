@@ -87,43 +87,40 @@ def _print_event(entry: EventEntry, fields: dict[str, Any], as_json: bool) -> No
     print_text(f"  height {entry.height:>6}  {one_line(line)}")
 
 
+_SAID = {
+    "JobAccepted": "{by} accepted",
+    "JobReady": "all participants accepted; the agents meet, then owners commit to their inputs",
+    "JobBound": "{by} committed to its inputs",
+    "JobRunning": "running: every owner is bound; the runs are used when data move",
+    "JoinBegun": "{by} announced that data move: the join begins",
+    "StageCommitted": "{by} finished stage {stage} ({kind})",
+    "TranscriptCommitted": "{by} committed its transcript",
+    "JobComputed": "computed; owners approve the reveal",
+    "RevealApproved": "{by} approved the reveal",
+    "JobRevealed": "revealed: owners release their shares",
+    "JobCommitted": "results are committed; participants sign the certificate",
+    "JobSigned": "{by} signed the certificate",
+    "DisputeLapsed": "dispute {number} lapsed undecided: {outcome}",
+    "UsesConcerned": "{cause} of {about}: {reason}",
+}
+"""Event -> its line, from `by` and the event's own fields."""
+
+
 def describe(name: str, fields: dict[str, Any]) -> str:
     """Return one readable line for an event of a job."""
     by = str(fields.get("by", "")).removeprefix("org:")
+    if name in _SAID:
+        return _SAID[name].format_map({**fields, "by": by})
     match name:
         case "JobProposed":
             program = str(fields["program"]).removeprefix("program:")
             return f"{by} proposed {program} for {fields['purpose']} under {fields['profile']}"
-        case "JobAccepted":
-            return f"{by} accepted"
-        case "JobReady":
-            return "all participants accepted; the agents meet, then owners commit to their inputs"
         case "JobRejected":
             return f"{by} rejected: {reason(fields)}"
-        case "JobBound":
-            return f"{by} committed to its inputs"
-        case "JobRunning":
-            return "running: every owner is bound; the runs are used when data move"
-        case "JoinBegun":
-            return f"{by} announced that data move: the join begins"
         case "JoinJudged":
             return f"{by} says that the joined rows {'suffice' if fields['suffices'] else 'are too few'}"
-        case "StageCommitted":
-            return f"{by} finished stage {fields['stage']} ({fields['kind']})"
-        case "TranscriptCommitted":
-            return f"{by} committed its transcript"
-        case "JobComputed":
-            return "computed; owners approve the reveal"
-        case "RevealApproved":
-            return f"{by} approved the reveal"
-        case "JobRevealed":
-            return "revealed: owners release their shares"
         case "ResultCommitted":
             return f"{by} received the result, hash {fields['hash'].hex()[:16]}…"
-        case "JobCommitted":
-            return "results are committed; participants sign the certificate"
-        case "JobSigned":
-            return f"{by} signed the certificate"
         case "JobCertified":
             return f"certified: {fields['digest'].hex()[:16]}…"
         case "JobAborted":
@@ -137,14 +134,10 @@ def describe(name: str, fields: dict[str, Any]) -> str:
             blamed = _orgs(fields["blamed"]) or "nobody"
             said = f"{fields['outcome']}, {blamed} blamed; {fields['state']}"
             return f"{by} decided dispute {fields['number']}: {said}"
-        case "DisputeLapsed":
-            return f"dispute {fields['number']} lapsed undecided: {fields['outcome']}"
         case "ReleaseDisclaimed":
             returned = ", ".join(fields["returned"])
             said = f"; runs returned: {returned}" if returned else ""
             return f"{by} states that it sent nothing about its data{said}"
-        case "UsesConcerned":
-            return f"{fields['cause']} of {fields['about']}: {fields['reason']}"
         case "GrantRevoked" | "GrantSuspended" | "GrantResumed" | "GrantNarrowed" | "GrantExpired":
             grant = str(fields["grant"]).removeprefix("grant:")
             return f"grant {grant}: {name.removeprefix('Grant').lower()} {fields.get('reason', '')}".rstrip()
