@@ -1,19 +1,21 @@
-"""The same figures in the clear, with numpy and scikit-learn: what the joint computation is held against.
+"""The figures of the demo in the clear, with numpy and scikit-learn: what joint computation is held against.
 
     python examples/german_credit/reference.py FOLDER
 
 joins the files that split.py wrote and prints the AUC of scikit-learn's logistic regression over the rows
 that all three hold. Given the order of the joint computation (`ids`) and its job id, training and test rows
-are exactly those of the job.
+are exactly those of the job. Nothing here is shared with what agents run.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import json
-from collections.abc import Sequence
+import tomllib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import shake_256
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +24,12 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from privcompute.data.schema import IDENTIFIER
-from privcompute.programs.base import InputColumn, JobInput, OwnData, split_reference
-from privcompute.programs.encoding import encode_block, split_rows
-from privcompute.programs.labels import first_fit, tested_rows
-from privcompute.programs.logistic_regression import PROGRAM
-from privcompute.programs.regression_parameters import LogisticRegressionParameters, feature_columns
+HERE = Path(__file__).resolve().parent
+FILES = {"loans": "bank", "history": "bureau", "residents": "registry"}
+"""What pages call a dataset -> the organisation whose file it is."""
 
-REGRESSION = Path(__file__).with_name("regression.json")
-DATASETS = {"bank": "bank/loans", "bureau": "bureau/history", "registry": "registry/residents"}
-ORGS = tuple(DATASETS)
+People = dict[str, dict[str, str]]
+"""Identifier -> column -> cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,111 +42,100 @@ class Reference:
     test_rows: int
 
 
-def load(folder: Path, org: str) -> tuple[JobInput, dict[str, NDArray[Any]]]:
-    """Return an organisation's input as the job sees it, and its columns."""
-    schema = json.loads((folder / f"{org}.schema.json").read_text(encoding="utf-8"))
-    with (folder / f"{org}.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    columns: dict[str, NDArray[Any]] = {}
-    for column in schema["columns"]:
-        cells = [row[column["name"]] for row in rows]
-        numbers = column["type"] == "integer"
-        columns[column["name"]] = np.array([int(cell) for cell in cells] if numbers else cells)
-    described = tuple(
-        InputColumn(
-            item["name"],
-            item["type"],
-            "join" if item["sensitivity"] == IDENTIFIER else "aggregate",
-        )
-        for item in schema["columns"]
-    )
-    return JobInput(DATASETS[org], ORGS.index(org), described), columns
+def load(folder: Path) -> dict[str, People]:
+    """Return what each owner holds, by the names of datasets on pages."""
+    held = {}
+    for dataset, org in FILES.items():
+        with (folder / f"{org}.csv").open(newline="", encoding="utf-8") as file:
+            held[dataset] = {row["id"]: row for row in csv.DictReader(file)}
+    return held
 
 
-def common_ids(folder: Path) -> list[str]:
+def common_ids(held: Mapping[str, People]) -> list[str]:
     """Return the identifiers that all three organisations hold, sorted."""
-    held = [set(load(folder, org)[1]["id"].tolist()) for org in ORGS]
-    return sorted(set.intersection(*held))
+    return sorted(set.intersection(*[set(people) for people in held.values()]))
+
+
+def parameters() -> dict[str, Any]:
+    """Return the parameters of the demo's regression."""
+    return dict(tomllib.loads((HERE / "regression.toml").read_text(encoding="utf-8"))["parameters"])
 
 
 def regression(
-    folder: Path,
-    *,
-    ids: Sequence[str] | None = None,
-    job: bytes = bytes(32),
-    parameters: dict[str, Any] | None = None,
-    min_group: int = 1,
+    folder: Path, *, ids: Sequence[str] | None = None, job: bytes = bytes(32), given: Mapping[str, Any]
 ) -> Reference:
     """Train and test scikit-learn's logistic regression on the joined rows.
 
-    `ids` are the joined identifiers in the canonical order of the join; with the 32-byte job id and the job's
-    minimum group they decide which rows are test rows. Without them the rows are those of the join in
-    another random order.
+    `ids` are the joined identifiers in the canonical order of the join; with the 32-byte job id they decide
+    which rows are test rows. Without them the rows are those of the join in another order. `given` are the
+    parameters of the page.
     """
-    ids = list(ids) if ids is not None else common_ids(folder)
-    loaded = [load(folder, org) for org in ORGS]
-    inputs = tuple(item for item, _ in loaded)
-    chosen = parameters if parameters is not None else json.loads(REGRESSION.read_text(encoding="utf-8"))
-    parsed: LogisticRegressionParameters = PROGRAM.check(chosen, inputs)
-    labels = _labels(parsed, loaded, ids)
-    test_rows = tested_rows(parsed.test_share, len(ids), min_group)
-    number = first_fit(job, labels, test_rows, min_group)
-    if number is None:
-        raise SystemExit("a class of the label has too few of these rows to be tested")
-    training, test = split_rows(job, len(ids), test_rows, number)
-    features = _encoded(parsed, loaded, ids, training)
-    strength = 1.0 / (float(parsed.l2) * len(training))
+    held = load(folder)
+    ids = list(ids) if ids is not None else common_ids(held)
+    tested = held_out(job, len(ids), given["held_out"])
+    features, labels = design(held, ids, ~tested, given)
+    strength = 1.0 / (float(given["l2"]) * int((~tested).sum()))
     model = LogisticRegression(C=strength, max_iter=10_000, tol=1e-8)
-    scores = model.fit(features[training], labels[training]).decision_function(features[test])
-    false_rate, true_rate, _ = roc_curve(labels[test], scores)
+    scores = model.fit(features[~tested], labels[~tested]).decision_function(features[tested])
+    false_rate, true_rate, _ = roc_curve(labels[tested], scores)
     return Reference(
-        auc=float(roc_auc_score(labels[test], scores)),
+        auc=float(roc_auc_score(labels[tested], scores)),
         ks=float(np.max(np.abs(true_rate - false_rate))),
         rows=len(ids),
-        test_rows=len(test),
+        test_rows=int(tested.sum()),
     )
 
 
-def _encoded(
-    parameters: LogisticRegressionParameters,
-    loaded: Sequence[tuple[JobInput, dict[str, NDArray[Any]]]],
-    ids: Sequence[str],
-    training: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    chosen = feature_columns(parameters, tuple(item for item, _ in loaded))
-    blocks = [
-        encode_block(
-            _joined(columns, ids),
-            chosen[item.dataset],
-            training,
-            l2=float(parameters.l2),
-            least_rows=parameters.min_category_rows,
+def held_out(job: bytes, rows: int, share: float) -> NDArray[np.bool_]:
+    """Return which rows a job's first lot chooses: those with the least words of its stream."""
+    words = np.frombuffer(shake_256(b"assent/split\0" + job).digest(8 * rows), "<u8")
+    chosen = np.zeros(rows, bool)
+    chosen[np.argsort(words, kind="stable")[: round(share * rows)]] = True
+    return chosen
+
+
+def design(
+    held: Mapping[str, People], ids: Sequence[str], training: NDArray[np.bool_], given: Mapping[str, Any]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the features, standardised over the training rows, and the labels."""
+
+    def cells(named: Sequence[str]) -> list[str]:
+        dataset, column = named
+        return [held[dataset][each][column] for each in ids]
+
+    columns = [np.array(cells(named), float) for named in given["numbers"]]
+    for named in given["categories"]:
+        found = np.array(cells(named))
+        columns += [(found == category).astype(float) for category in sorted(set(found.tolist()))]
+    features = np.column_stack(columns)
+    spread = features[training].std(0)
+    features = (features - features[training].mean(0)) / np.where(spread > 0, spread, np.inf)
+    (positive,) = given["positive"]
+    return features, np.array([cell == positive for cell in cells(given["label"])])
+
+
+def default_rates(folder: Path, column: str) -> dict[str, tuple[int, float, float]]:
+    """Return the number of loans, the default rate and the mean amount of each category of a column."""
+    held = load(folder)
+    dataset = next(name for name, people in held.items() if column in next(iter(people.values())))
+    groups = defaultdict(list)
+    for each in common_ids(held):
+        groups[held[dataset][each][column]].append(held["loans"][each])
+    return {
+        category: (
+            len(loans),
+            sum(loan["creditability"] == "bad" for loan in loans) / len(loans),
+            sum(int(loan["credit_amount"]) for loan in loans) / len(loans),
         )
-        for item, columns in loaded
-    ]
-    return np.concatenate([block.standardised for block in blocks], axis=1)
-
-
-def _labels(
-    parameters: LogisticRegressionParameters,
-    loaded: Sequence[tuple[JobInput, dict[str, NDArray[Any]]]],
-    ids: Sequence[str],
-) -> NDArray[np.int64]:
-    dataset, label = split_reference(parameters.label)
-    (columns,) = [columns for item, columns in loaded if item.dataset == dataset]
-    return (_joined(columns, ids).aligned(label) == parameters.positive).astype(np.int64)
-
-
-def _joined(columns: dict[str, NDArray[Any]], ids: Sequence[str]) -> OwnData:
-    place = {name: row for row, name in enumerate(columns["id"].tolist())}
-    return OwnData(columns, np.array([place[name] for name in ids], np.int64))
+        for category, loans in sorted(groups.items())
+    }
 
 
 def main() -> None:
     """Read the command line and print the plaintext metrics."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="the folder that split.py wrote")
-    found = regression(parser.parse_args().folder)
+    found = regression(parser.parse_args().folder, given=parameters())
     print(f"rows {found.rows}, test rows {found.test_rows}, AUC {found.auc:.4f}, KS {found.ks:.4f}")
 
 

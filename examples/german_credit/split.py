@@ -13,7 +13,7 @@ import argparse
 import csv
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def split(folder: Path, *, seed: int = SEED, source: Path = SOURCE) -> dict[str,
                 [identifier(seed, person), *(people[person][column] for column in part.columns)]
                 for person in held
             )
-        schema = json.dumps({"columns": schema_of(part)}, indent=1)
+        schema = json.dumps({"columns": schema_of(part, people)}, indent=1)
         written[part.org].with_suffix(".schema.json").write_text(schema + "\n", encoding="utf-8")
     return written
 
@@ -119,14 +119,20 @@ def identifier(seed: int, person: int) -> str:
     return "P" + hashlib.sha256(f"assent/german-credit/{seed}/{person}".encode()).hexdigest()[:12]
 
 
-def schema_of(part: Part) -> list[dict[str, Any]]:
-    """Return name, type and sensitivity of each column of a part, with the edges of bins that are public."""
+def schema_of(part: Part, people: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Return what a part declares of each column: type, sensitivity, its categories or the edges of its bins.
+
+    Categories are those of the whole set, as its code list has them, whoever of these people a part holds.
+    """
     columns: list[dict[str, Any]] = [{"name": "id", "type": "text", "sensitivity": "identifier"}]
     for name in part.columns:
         sensitivity = "sensitive" if name in SENSITIVE else "personal"
-        kind = "integer" if name in NUMBERS else "category"
-        edges = {"edges": EDGES[name]} if name in EDGES else {}
-        columns.append({"name": name, "type": kind, "sensitivity": sensitivity, **edges})
+        said: dict[str, Any] = {"name": name, "type": "integer", "sensitivity": sensitivity}
+        if name not in NUMBERS:
+            said |= {"type": "category", "categories": sorted({row[name] for row in people})}
+        if name in EDGES:
+            said["edges"] = EDGES[name]
+        columns.append(said)
     return columns
 
 

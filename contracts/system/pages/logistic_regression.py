@@ -12,9 +12,13 @@ def cells(rows, named):
 
 
 def standardised(x, chosen):
-    """Each column with mean 0 and deviation 1 over the chosen rows."""
-    middle = mean(x, where=chosen)
-    spread = sqrt(mean(x * x, where=chosen) - middle * middle)
+    """Each column with mean 0 and deviation 1 over the chosen rows.
+
+    By products, which jobs do not hide: a rare category is a feature like the others, and AUC needs `plain` anyway.
+    """
+    rows = where(chosen, 1, 0)
+    middle = x.T @ rows / sum(rows)
+    spread = sqrt((x * x).T @ rows / sum(rows) - middle * middle)
     return (x - middle) / spread
 
 

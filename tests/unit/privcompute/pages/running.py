@@ -39,7 +39,15 @@ class Data:
 
     def schemas(self) -> dict[str, DatasetSchema]:
         """Return the schemas for tracing; parties are owners."""
-        return {name: DatasetSchema(f"party{self.owners[name]}", types) for name, types in self.types.items()}
+        return {
+            name: DatasetSchema(f"party{self.owners[name]}", types, (), self._sizes(name))
+            for name, types in self.types.items()
+        }
+
+    def _sizes(self, dataset: str) -> dict[str, int]:
+        """Return how many categories columns of a dataset are declared with."""
+        every = {column: self.declared.get(f"{dataset}.{column}", {}) for column in self.types[dataset]}
+        return {column: len(more["categories"]) for column, more in every.items() if "categories" in more}
 
     def column(self, dataset: str, name: str) -> InputColumn:
         """Return a column as the ledger shows it."""
