@@ -9,6 +9,7 @@ jointly, meet every refusal, lose a validator on the way, and hand the auditor a
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import shlex
@@ -17,21 +18,29 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from driver import ASSENT, ORGS, OWNERS, WAIT_S, Demo, DemoFailed, console, wait_for_job, wait_until
+from driver import ASSENT, ORGS, OWNERS, WAIT_S, Demo, DemoFailed, console, say, wait_for_job, wait_until
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 DATASETS = {"bank": "bank/loans", "bureau": "bureau/history", "registry": "registry/residents"}
+NAMES = {"bank": "loans", "bureau": "history", "registry": "residents"}
+"""What pages call the dataset of each owner."""
 GRANTS = {"bank": "bank/own", "bureau": "bank/bureau", "registry": "bank/registry"}
 NOT_GRANTED = ("foreign_worker", "personal_status_and_sex")
+PAGE = "default-rates"
+EXAMPLE = "examples/german_credit"
 REVEAL_WAIT_S = 60
-"""Time in which the bureau may object to job C after it was computed: a command may start slowly."""
+"""Time in which the bureau may object to job D after it was computed: a command may start slowly."""
+DIGITS = 12
+"""Of a job's number, which name it in commands."""
+FIXED_POINT = 2**-12
+"""A figure of shares may be that far from the one in the clear, relative to 1 or to its size."""
 
 
 def start(demo: Demo) -> None:
@@ -48,7 +57,7 @@ def register(demo: Demo) -> None:
     with demo.part("Data: German credit, split by columns among three owners"):
         data = demo.folder / "data"
         split = [sys.executable, str(HERE / "split.py"), str(data)]
-        console.print(f"[green]$[/] [bold]python examples/german_credit/split.py {data}[/]")
+        say(["python", f"{EXAMPLE}/split.py", str(data)])
         subprocess.run(split, check=True, stdout=subprocess.DEVNULL)
         for org in OWNERS:
             file, schema = str(data / f"{org}.csv"), str(data / f"{org}.schema.json")
@@ -57,7 +66,7 @@ def register(demo: Demo) -> None:
 
 def adopt_policy(demo: Demo) -> None:
     """Deploy a member's own policy contract through proposal, approvals and commit."""
-    with demo.part("Rules: a policy contract, written in Python by a member, approved by a majority"):
+    with demo.part("Rules: a policy contract of the bank's, approved by a majority"):
         source = "examples/contracts/purpose_hours.py"
         demo.assent("contract", "check", source)
         init = json.dumps(json.loads((HERE / "policy.json").read_text()))
@@ -67,114 +76,166 @@ def adopt_policy(demo: Demo) -> None:
         demo.as_org("registry", "contract", "commit", "purpose-hours", "1")
 
 
+def vote_for_page(demo: Demo) -> None:
+    """The registry writes a page; members read what the ledger derives of it, and vote."""
+    with demo.part("Programs: a page of the registry's own, approved by a majority"):
+        file = f"{EXAMPLE}/default_rates.py"
+        say(["cat", file])
+        console.print((HERE / "default_rates.py").read_text().rstrip(), markup=False)
+        words = (PAGE, file, "--reason", "the yearly report")
+        demo.as_org("registry", "program", "propose", *words, quiet=True)
+        demo.as_org("bank", "program", "show", "1")
+        demo.as_org("bank", "program", "approve", "1")
+        demo.as_org("bureau", "program", "approve", "1")
+        demo.as_org("registry", "program", "commit", "1")
+
+
+def authorise_page(demo: Demo) -> None:
+    """The registry asks each owner for what its page needs, which follows of the page."""
+    with demo.part("Authorisations for the page: what it needs, and no more"):
+        for org in OWNERS:
+            words = ["--for", PAGE, "--dataset", DATASETS[org]]
+            words += [word for each in OWNERS for word in ("--input", f"{NAMES[each]}={DATASETS[each]}")]
+            words += ["--purpose", "yearly-report", "--legal-basis", "statistics act"]
+            words += ["--expires", "30d", "--min-group", "20"]
+            grant, again = f"registry/{NAMES[org]}", org != OWNERS[0]
+            demo.as_org("registry", "grant", "request", grant, *words, quiet=again)
+            demo.as_org(org, "grant", "approve", grant, quiet=again)
+        demo.as_org("registry", "program", "check", PAGE)
+
+
 def authorise(demo: Demo, suffix: str = "", *, quiet: bool = False) -> None:
-    """The bank requests use, each owner approves with a quota of two runs."""
+    """The bank requests use for the standard pages, each owner approves with a quota of two runs."""
     data = demo.folder / "data"
     for org in OWNERS:
         columns = [
-            f"{name}={'join-only' if name == 'id' else 'aggregate-only'}"
-            for name in granted_columns(data, org)
+            f"{name}={'join-only' if name == 'id' else 'plain'}" for name in granted_columns(data, org)
         ]
         words = [word for column in columns for word in ("--column", column)]
+        words += ["--because", "an exact AUC may tell single rows: it needs plain"]
         words += ["--purpose", "credit-risk-model", "--legal-basis", "contract with the customer"]
         words += ["--program", "joint-statistics", "--program", "logistic-regression", "--receiver", "bank"]
         words += [word for party in OWNERS if party not in (org, "bank") for word in ("--co-party", party)]
         words += ["--expires", "30d", "--runs", "2", "--min-group", "20", "--policy", "purpose-hours"]
-        grant = GRANTS[org] + suffix
-        demo.as_org("bank", "grant", "request", grant, "--dataset", DATASETS[org], *words, quiet=quiet)
-        demo.as_org(org, "grant", "approve", grant, quiet=quiet)
+        grant, again = GRANTS[org] + suffix, quiet or org != "bureau"
+        demo.as_org("bank", "grant", "request", grant, "--dataset", DATASETS[org], *words, quiet=again)
+        demo.as_org(org, "grant", "approve", grant, quiet=again)
 
 
-def propose(demo: Demo, file: str, *more: str) -> str:
+def propose(demo: Demo, org: str, file: str, *more: str) -> str:
     """Propose a job and return its id."""
-    answer = demo.as_org(
-        "bank", "job", "propose", "--file", f"examples/german_credit/{file}", *more, "--json", quiet=True
-    )
+    answer = demo.as_org(org, "job", "propose", "--file", f"{EXAMPLE}/{file}", *more, "--json", quiet=True)
     job = str(json.loads(answer)["job"])
     console.print(f"  proposed job {job}")
     return job
 
 
+def own_page(demo: Demo) -> None:
+    """Job A, under the registry's page."""
+    with demo.part("Job A: private join, and the registry's page"):
+        demo.as_org("registry", "job", "preflight", f"{EXAMPLE}/default_rates.toml")
+        job = propose(demo, "registry", "default_rates.toml")
+        demo.as_org("registry", "job", "watch", job[:DIGITS])
+        demo.as_org("registry", "job", "result", job[:DIGITS])
+        demo.as_org("bank", "job", "result", job[:DIGITS], refused="holds no result")
+        hidden = check_figures(demo, result_of(demo, "registry", job))
+        console.print("[dim]  each figure is the one that numbers in the clear have, or is hidden[/]")
+        demo.summary.append(
+            ("Job A", f"a page of its own, {hidden} small groups hidden, job {job[:DIGITS]}…")
+        )
+
+
+def result_of(demo: Demo, org: str, job: str) -> list[dict[str, Any]]:
+    """Return the figures that an organisation's agent keeps of a job."""
+    done = subprocess.run(
+        [str(ASSENT), "job", "result", job, "--json", "--as", str(demo.folder / org)],
+        capture_output=True,
+        check=True,
+    )
+    figures: list[dict[str, Any]] = json.loads(done.stdout)["values"]["figures"]
+    return figures
+
+
+def check_figures(demo: Demo, figures: list[dict[str, Any]]) -> int:
+    """Hold each figure of the page against the one in the clear; return how many groups are hidden."""
+    reference = in_the_clear()
+    hidden = 0
+    for figure in figures:
+        what, by = str(figure["name"]).split(" by ")
+        clear = reference.default_rates(demo.folder / "data", by)
+        (axis,) = figure["axes"]
+        for category, value in zip(axis["categories"], figure["value"], strict=True):
+            loans, rate, amount = clear[category]
+            exact = {"loans": loans, "default rate": rate, "mean amount": amount}[what]
+            if value is None:
+                hidden += what == "loans"
+            elif abs(float(value) - exact) > FIXED_POINT * max(1.0, exact):
+                raise DemoFailed(f"{figure['name']}, {category}: {value}, in the clear {exact}")
+            if (value is None) != (loans < 20):
+                raise DemoFailed(f"{figure['name']}, {category}: {loans} loans, and the figure is {value}")
+    return hidden
+
+
+def in_the_clear() -> ModuleType:
+    """Return the module that computes the same figures with numpy and scikit-learn."""
+    sys.path.insert(0, str(HERE))
+    return importlib.import_module("reference")
+
+
 def statistics(demo: Demo) -> None:
-    """Job A."""
-    with demo.part("Job A: private join and joint statistics"):
-        job = propose(demo, "statistics.toml")
-        demo.as_org("bank", "job", "watch", job)
-        demo.as_org("bank", "job", "result", job)
-        demo.summary.append(("Job A", f"joint statistics certified on the ledger, job {job[:16]}…"))
+    """Job B."""
+    with demo.part("Job B: private join and joint statistics, a standard page"):
+        job = propose(demo, "bank", "statistics.toml")
+        demo.as_org("bank", "job", "watch", job[:DIGITS])
+        demo.as_org("bank", "job", "result", job[:DIGITS])
+        demo.summary.append(("Job B", f"joint statistics, certified, job {job[:DIGITS]}…"))
 
 
 def regression(demo: Demo) -> None:
-    """Job B, with a validator killed while it runs."""
-    with demo.part("Job B: private join and logistic regression, while a validator is killed"):
+    """Job C, with a validator killed while it runs."""
+    with demo.part("Job C: logistic regression, while a validator is killed"):
         view = demo.ask("bank", "getNodeInfo")
-        job = propose(demo, "regression.toml")
-        wait_for_job(demo, job, ("running", "computed", "revealed", "committed", "certified"), "job B runs")
+        job = propose(demo, "bank", "regression.toml")
+        wait_for_job(demo, job, ("running", "computed", "revealed", "committed", "certified"), "job C runs")
         pid = int((demo.folder / "regulator" / "node.pid").read_text())
         os.kill(pid, signal.SIGKILL)
         console.print(
             f"[green]$[/] [bold]kill -9 {pid}[/]   (the regulator's validator; primary: {view['primary']})"
         )
-        demo.as_org("bank", "job", "watch", job)
+        demo.as_org("bank", "job", "watch", job[:DIGITS])
         demo.assent("status", str(demo.folder))
         demo.assent("start", str(demo.folder), "--org", "regulator")
         wait_until(lambda: _lag(demo) <= 0, "the regulator's validator catches up")
         demo.assent("status", str(demo.folder))
-        result = json.loads(demo.as_org("bank", "job", "result", job, "--json"))
-        compare(demo, job, result)
+        demo.as_org("bank", "job", "result", job[:DIGITS])
+        compare(demo, job)
 
 
 def _lag(demo: Demo) -> int:
     return int(demo.ask("bank", "getBlockNumber")) - int(demo.ask("regulator", "getBlockNumber"))
 
 
-def compare(demo: Demo, job: str, result: dict[str, Any]) -> None:
+def compare(demo: Demo, job: str) -> None:
     """Show the joint model's metrics beside those of scikit-learn on the same rows, in the clear."""
-    sys.path.insert(0, str(HERE))
-    import reference
-
     kept = json.loads((demo.folder / "bank" / "agent" / "joins" / f"{job}.json").read_text())
     (joined,) = kept["joins"].values()
-    values = result["values"]
+    reference = in_the_clear()
     plain = reference.regression(
-        demo.folder / "data",
-        ids=joined,
-        job=bytes.fromhex(job),
-        parameters=granted_parameters(demo.folder / "data"),
-        min_group=job_file("regression.toml")["min_group"],
+        demo.folder / "data", ids=joined, job=bytes.fromhex(job), given=reference.parameters()
     )
+    values = {one["name"]: float(one["value"]) for one in result_of(demo, "bank", job)}
     table = Table(title="the same rows, two ways", box=box.SIMPLE_HEAD, title_justify="left")
-    for name in ("metric", "joint (rep3, no one sees the data)", "plaintext (scikit-learn)", "difference"):
+    for name in ("metric", "joint, on shares", "plaintext (scikit-learn)", "difference"):
         table.add_column(name, justify="left" if name == "metric" else "right")
-    for name, clear in (("auc", plain.auc), ("ks", plain.ks)):
-        joint = float(values[name])
-        table.add_row(name.upper(), f"{joint:.4f}", f"{clear:.4f}", f"{abs(joint - clear):.4f}")
+    for name, clear in (("AUC", plain.auc), ("KS", plain.ks)):
+        table.add_row(name, f"{values[name]:.4f}", f"{clear:.4f}", f"{abs(values[name] - clear):.4f}")
     console.print(table)
-    if abs(float(values["auc"]) - plain.auc) > 0.01:
+    if abs(values["AUC"] - plain.auc) > 0.01:
         raise DemoFailed("the joint AUC differs by more than 0.01 from the plaintext one")
     demo.summary.append(
-        ("Job B", f"AUC {float(values['auc']):.4f} jointly, {plain.auc:.4f} in the clear, job {job[:16]}…")
+        ("Job C", f"AUC {values['AUC']:.4f}, in the clear {plain.auc:.4f}, job {job[:DIGITS]}…")
     )
     demo.summary.append(("Killed validator", "the ledger went on; it restarted and caught up"))
-
-
-def job_file(name: str) -> dict[str, Any]:
-    """Return what a job file says."""
-    return tomllib.loads((HERE / name).read_text())
-
-
-def regression_parameters() -> dict[str, Any]:
-    """Return the parameters of job B."""
-    return dict(job_file("regression.toml")["parameters"])
-
-
-def granted_parameters(data: Path) -> dict[str, Any]:
-    """Return the parameters of job B with the features spelled out: every column that was granted."""
-    parameters = regression_parameters()
-    features = [
-        f"{DATASETS[org]}/{name}" for org in OWNERS for name in granted_columns(data, org) if name != "id"
-    ]
-    return parameters | {"features": [name for name in features if name != parameters["label"]]}
 
 
 def granted_columns(data: Path, org: str) -> list[str]:
@@ -185,11 +246,12 @@ def granted_columns(data: Path, org: str) -> list[str]:
 
 def refusals(demo: Demo) -> None:
     """What the ledger refuses, with its reasons."""
-    with demo.part("Refusals: a column that was not granted, a purpose that does not match"):
-        file = ("job", "propose", "--file", "examples/german_credit/regression.toml")
-        column = "bank/registry:id=join,foreign_worker=encrypted"
-        inputs = ("--input", "bank/own", "--input", "bank/bureau", "--input", column)
-        demo.as_org("bank", *file, *inputs, refused="COLUMN_NOT_GRANTED")
+    with demo.part("Refusals: a column without a grant, another purpose"):
+        file = ("job", "propose", "--file", f"{EXAMPLE}/statistics.toml")
+        column = json.dumps(
+            {"columns": [], "groups": [[["residents", "foreign_worker"]]], "receivers": ["bank"]}
+        )
+        demo.as_org("bank", *file, "--parameters", column, refused="granted is nothing")
         demo.as_org("bank", *file, "--purpose", "marketing", refused="PURPOSE_MISMATCH")
 
 
@@ -206,23 +268,21 @@ def take_time_to_object(demo: Demo) -> None:
 
 def revocation(demo: Demo) -> None:
     """A grant revoked while a job runs stops the result."""
-    with demo.part("A third run is refused; a grant revoked while a job runs stops its result"):
-        file = ("job", "propose", "--file", "examples/german_credit/regression.toml")
+    with demo.part("A third run is refused; a revoked grant stops a result"):
+        file = ("job", "propose", "--file", f"{EXAMPLE}/regression.toml")
         demo.as_org("bank", *file, refused="QUOTA_EXHAUSTED")
-        demo.summary.append(
-            ("Refused", "COLUMN_NOT_GRANTED, PURPOSE_MISMATCH, QUOTA_EXHAUSTED at the third run")
-        )
+        demo.summary.append(("Refused", "no grant of a column, PURPOSE_MISMATCH, QUOTA_EXHAUSTED"))
         take_time_to_object(demo)
         authorise(demo, "-2", quiet=True)
-        inputs = [word for org in OWNERS for word in ("--input", GRANTS[org] + "-2")]
-        slow = regression_parameters() | {"iterations": 500}
-        job = propose(demo, "regression.toml", *inputs, "--parameters", json.dumps(slow))
-        wait_for_job(demo, job, ("running", "computed"), "job C runs")
+        inputs = [word for org in OWNERS for word in ("--input", f"{NAMES[org]}={GRANTS[org]}-2")]
+        slow = in_the_clear().parameters() | {"turns": 500}
+        job = propose(demo, "bank", "regression.toml", *inputs, "--parameters", json.dumps(slow))
+        wait_for_job(demo, job, ("running", "computed"), "job D runs")
         demo.as_org("bureau", "grant", "revoke", "bank/bureau-2", "--reason", "the customer objected")
-        wait_for_job(demo, job, ("aborted", "expired"), "job C is stopped", WAIT_S + REVEAL_WAIT_S)
-        demo.as_org("bank", "job", "show", job)
-        demo.as_org("bank", "job", "result", job, refused="holds no result")
-        demo.summary.append(("Revoked while running", f"no result was released, job {job[:16]}…"))
+        wait_for_job(demo, job, ("aborted", "expired"), "job D is stopped", WAIT_S + REVEAL_WAIT_S)
+        demo.as_org("bank", "job", "show", job[:DIGITS])
+        demo.as_org("bank", "job", "result", job[:DIGITS], refused="holds no result")
+        demo.summary.append(("Revoked while running", f"no result was released, job {job[:DIGITS]}…"))
 
 
 def audit(demo: Demo, keep: bool) -> None:
@@ -240,9 +300,7 @@ def audit(demo: Demo, keep: bool) -> None:
         changed.write_bytes(content)
         console.print(f"[dim]  one bit of byte {len(content) // 2} changed in {changed.name}[/]")
         demo.assent("audit", "verify", str(changed), "--genesis", genesis, refused="NOT VALID")
-        demo.summary.append(
-            ("Audit package", f"verified with all nodes stopped; one changed byte is found ({package})")
-        )
+        demo.summary.append(("Audit package", "verified with all nodes stopped; a changed byte is found"))
     if keep:
         demo.assent("start", str(demo.folder))
 
@@ -261,7 +319,10 @@ def run(demo: Demo, keep: bool) -> None:
     start(demo)
     register(demo)
     adopt_policy(demo)
-    with demo.part("Authorisations: the bank requests, each owner approves two runs"):
+    vote_for_page(demo)
+    authorise_page(demo)
+    own_page(demo)
+    with demo.part("Authorisations for standard pages: two runs from each owner"):
         authorise(demo)
         demo.as_org("regulator", "grant", "list")
     statistics(demo)

@@ -7,10 +7,11 @@ import os
 import shlex
 import subprocess
 import sys
+import textwrap
 import time
 import tomllib
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,8 @@ from rich.markup import escape
 ASSENT = Path(sys.executable).with_name("assent")
 ORGS = ("bank", "bureau", "registry", "regulator")
 OWNERS = ("bank", "bureau", "registry")
-STEPS = 9
+STEPS = 12
+COLUMNS = 80
 ENDS = ("certified", "rejected", "aborted", "expired")
 WAIT_S = 90.0
 
@@ -53,19 +55,18 @@ class Demo:
 
     def assent(self, *words: str, refused: str = "", quiet: bool = False) -> str:
         """Print and run one command; `refused` is the code with which it must fail."""
-        command = ["assent", *words]
-        console.print(f"[green]$[/] [bold]{escape(shlex.join(command))}[/]", markup=True)
+        say(["assent", *words])
         done = subprocess.run(
             [str(ASSENT), *words],
             capture_output=True,
             text=True,
             timeout=WAIT_S * 2,
             check=False,
-            env={**os.environ, "COLUMNS": "110"},
+            env={**os.environ, "COLUMNS": str(COLUMNS - 2)},
         )
         output = done.stdout + done.stderr
         if not quiet or done.returncode not in (0, 1):
-            console.print("\n".join("  " + line for line in output.strip().splitlines()), markup=False)
+            console.print("\n".join(map(folded, output.rstrip().splitlines())), markup=False)
         if refused and (done.returncode == 0 or refused not in output):
             raise DemoFailed(f"expected a refusal with {refused}:\n{output}")
         if not refused and done.returncode != 0:
@@ -88,6 +89,43 @@ class Demo:
         """Return the state of a job as an organisation's node shows it."""
         entry = self.ask(org, "getState", **_job_entry(job))
         return str(entry["value"]["state"]) if entry["value"] else "unknown"
+
+
+def say(command: Sequence[str]) -> None:
+    """Print a command as a person types it."""
+    first, *more = lines_of(command)
+    console.print(f"[green]$[/] [bold]{escape(first)}[/]")
+    for line in more:
+        console.print(f"[bold]{escape('    ' + line)}[/]")
+
+
+def folded(line: str) -> str:
+    """Return a line of output, indented, broken at blanks where a narrow screen ends."""
+    blank = "  " + " " * (len(line) - len(line.lstrip()))
+    inside = textwrap.TextWrapper(
+        COLUMNS, initial_indent=blank, subsequent_indent=blank + "  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return inside.fill(line.strip()) if len(line) + 2 > COLUMNS else "  " + line
+
+
+def lines_of(command: Sequence[str], width: int = COLUMNS - 6) -> list[str]:
+    """Return a command in lines that a shell reads as one, an option beside its value."""
+    parts: list[str] = []
+    for word in command:
+        beside = parts and parts[-1].startswith("-") and " " not in parts[-1] and not word.startswith("-")
+        quoted = shlex.quote(word)
+        if beside:
+            parts[-1] += f" {quoted}"
+        else:
+            parts.append(quoted)
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) < width:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part)
+    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
 
 
 def wait_until(

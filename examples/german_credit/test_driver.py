@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,3 +111,28 @@ def test_a_node_that_stays_silent_is_named_as_the_reason(tmp_path: Path) -> None
         driver.wait_for_job(demo_of(tmp_path, answer), JOB, ("running",), "job B runs")
     assert "last silence of a node: nobody listens" in str(failed.value)
     assert "the node of bureau does not say: OSError('nobody listens')" in str(failed.value)
+
+
+def test_a_long_command_stands_in_narrow_lines_that_a_shell_reads_as_one() -> None:
+    words = [
+        "assent",
+        "grant",
+        "request",
+        "bank/own",
+        *["--column", "amount=plain"] * 9,
+        "--because",
+        "it's $5",
+    ]
+    lines = driver.lines_of(words)
+    assert max(len(line) for line in lines) + 4 <= 80
+    assert shlex.split("\n".join(lines).replace("\\\n", "")) == words
+    assert not [line for line in lines if line.removesuffix(" \\").endswith("--column")]
+
+
+def test_output_is_folded_at_blanks_and_keeps_its_indentation() -> None:
+    line = "  cost under rep3: " + "rows of loans + " * 8
+    folded = driver.folded(line).splitlines()
+    assert " ".join(" ".join(folded).split()) == " ".join(line.split())
+    assert max(map(len, folded)) <= 80
+    assert (folded[0][:4], folded[1][:6]) == ("    ", "      ")
+    assert driver.folded("short") == "  short"
