@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import signal
 import subprocess
@@ -43,6 +42,7 @@ from chain.client.signing import SigningClient
 from chain.ledger.genesis import load_genesis
 from chain.primitives.keyfile import load_key
 from chain.primitives.values import Value
+from privcompute.cli.job_spec import DEADLINES_MS, InputRequest, JobRequest, build_spec
 from privcompute.config import AgentFiles, load_agent_config
 from privcompute.data.evidence import EvidenceLog
 from privcompute.data.results import ResultStore
@@ -56,28 +56,24 @@ from tests.lifeline import lifeline
 HELD = {"bank": range(160), "bureau": range(20, 180), "registry": range(10, 140)}
 COMMON = 120
 POLICY = "\n[policy]\nreveal_wait_ms = 300\nmin_joined_rows = 5\n"
-DEADLINE_MS = 120_000
+DEADLINE = "120s"
 DISK_BYTES = 8 << 20
 FULL_S, RESTART_S = 8.0, 1.0
 HIT_S, END_S, READY_S = 240.0, 420.0, 240.0
 """How long each is waited for, on a busy machine, too: the hit, the job's end, an agent's start."""
 POLL_S = 0.2
-USES = {
-    "joint-statistics": {"person": "join", "amount": "aggregate"},
-    "logistic-regression": {"person": "join", "amount": "encrypted", "good": "aggregate"},
-    JOIN: {"person": "join"},
-}
-PARAMETERS: dict[str, dict[str, Value]] = {
-    "joint-statistics": {"columns": ["bureau/data/amount"], "statistics": ["mean"]},
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "joint-statistics": {"receivers": ["bank"], "columns": [["bureau", "amount"]], "figures": ["mean"]},
     "logistic-regression": {
-        "label": "bank/data/good",
-        "positive": "yes",
-        "iterations": 20,
-        "test_share": "0.3",
+        "receivers": ["bank"],
+        "label": ["bank", "good"],
+        "numbers": [[org, "amount"] for org in ORGS],
+        "turns": 20,
     },
-    JOIN: {},
+    JOIN: {"receivers": ["bank"]},
 }
-TERMS = {"person": "join-only", "amount": "aggregate-only", "good": "aggregate-only"}
+"""Pages call each dataset as its owner is called."""
+TERMS = {"person": "join-only", "amount": "plain", "good": "plain"}
 
 
 STORE = record.PARTS / "kill.jsonl"
@@ -259,7 +255,7 @@ class Scene:
                 "legal_basis": "consent",
                 "asked_because": "",
                 "programs": list(PROGRAMS),
-                "receivers": ["bank"],
+                "receivers": list(ORGS),
                 "co_parties": list(ORGS),
                 "profile": "rep3",
                 "not_before": 0,
@@ -277,31 +273,22 @@ class Scene:
 
     def propose(self, program: str) -> None:
         """Propose a job of a program, as the bank."""
-        inputs = [
-            {
-                "grant": self._grant_of(org),
-                "dataset": f"{org}/data",
-                "version": 1,
-                "columns": {name: use for name, use in USES[program].items() if name in columns_of(org)},
-            }
-            for org in ORGS
-        ]
-        spec: dict[str, Value] = {
-            "program": program,
-            "parameters": PARAMETERS[program],
-            "purpose": "research",
-            "profile": "dh-psi" if program == JOIN else "rep3",
-            "min_group": 5,
-            "inputs": inputs,
-            "participants": [
-                {"org": org, "role": "owner", "agent_key": load_key(self._made.org(org).key("agent")).public}
-                for org in ORGS
-            ],
-            "receivers": ["bank"],
-            "deadlines": dict.fromkeys(("accept", "bind", "run", "reveal", "commit", "certify"), DEADLINE_MS),
-            "nonce": os.urandom(16),
-        }
-        self.send("bank", "jobs", "propose", spec=spec)
+        request = JobRequest(
+            program=program,
+            purpose="research",
+            profile="dh-psi" if program == JOIN else "rep3",
+            inputs=[InputRequest(name=org, grant=self._grant_of(org)) for org in ORGS],
+            receivers=[],
+            compute=[],
+            parameters=PARAMETERS[program],
+            deadlines=dict.fromkeys(DEADLINES_MS, DEADLINE),
+        )
+
+        async def spec() -> dict[str, Value]:
+            async with Client(node_url(self._made.org(ORGS[0])), load_genesis(self._made.genesis)) as client:
+                return await build_spec(client, request)
+
+        self.send("bank", "jobs", "propose", spec=asyncio.run(spec()))
 
     def used(self) -> list[int]:
         """Return how many runs of each grant are used."""
@@ -360,10 +347,13 @@ class Scene:
         if len(used) != 1 or (state, used[0]) not in allowed:
             wrong.append(f"{state} with runs used {used}, expected one of {sorted(allowed)}")
         if state == "certified":
-            result = ResultStore(self.files("bank").results).load(job)
-            rows = None if result is None else result.values.get("rows", result.values.get("joined_rows"))
-            if rows != COMMON:
-                wrong.append(f"the bank's result has {rows} rows, {COMMON} are right")
+            files = self.files("bank")
+            if ResultStore(files.results).load(job) is None:
+                wrong.append("the bank has no result")
+            kept = json.loads((files.joins / f"{job}.json").read_text())
+            rows = [len(ids) for ids in kept["joins"].values()]
+            if set(rows) != {COMMON}:
+                wrong.append(f"the bank's rows in common are {rows}, {COMMON} are right")
             return wrong
         said = [(org, *cause) for org in ORGS for cause in self._causes(org, job)]
         wrong += [

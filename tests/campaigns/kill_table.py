@@ -49,7 +49,7 @@ class Case:
     @property
     def step(self) -> str:
         """What the agent shows when it is hit."""
-        return "match" if self.stage == "joining" and self.program == JOIN else STAGES[self.stage]
+        return STAGES[self.stage]
 
     @property
     def victim(self) -> str:
@@ -73,8 +73,7 @@ LOST: Outcome = frozenset({("aborted", 1)})
 
 def cases() -> list[Case]:
     """Return every case, in the order in which a full campaign runs them."""
-    every = [Case(*one) for one in itertools.product(PROGRAMS, STAGES, ORGS, FAULTS)]
-    return [case for case in every if not (case.program == JOIN and case.stage == "computing")]
+    return [Case(*one) for one in itertools.product(PROGRAMS, STAGES, ORGS, FAULTS)]
 
 
 def sample(count: int, seed: int) -> list[Case]:
@@ -128,9 +127,5 @@ def _while_data_move(case: Case) -> Outcome:
 
 
 def _once_sealed(case: Case) -> Outcome:
-    """What is sealed is lost: before the reveal its owner says so; after it, others hold the same shares."""
-    if case.stage == "approving":
-        return LOST
-    if case.program != JOIN or (case.stage == "signing" and case.org == ORGS[0]):
-        return CERTIFIED
-    return LOST  # nobody else knows how an owner shuffled
+    """What is sealed is lost: before the reveal its owner says so; after it, others hold the same."""
+    return LOST if case.stage == "approving" else CERTIFIED

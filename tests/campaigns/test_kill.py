@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from contracts.system import standard_pages
+from privcompute.cli.page_jobs import exact
 from privcompute.data.proposals import propose
 from privcompute.data.sources import DataSource, open_source
 from privcompute.job.inputs import input_column
-from privcompute.programs.base import JobInput
-from privcompute.programs.registry import PROGRAMS as PROGRAM
+from privcompute.pages.derived import PageInput, derive, known_types, not_granted
 from tests.campaigns import kill
 from tests.campaigns.kill_table import (
     APART,
@@ -28,8 +29,7 @@ from tests.campaigns.kill_table import (
 
 def test_every_stage_role_and_fault_of_every_program_is_a_case_with_an_outcome() -> None:
     every = cases()
-    assert len(every) == len(set(every)) == (len(PROGRAMS) * len(STAGES) - 1) * len(ORGS) * len(FAULTS)
-    assert not [case for case in every if case.program == JOIN and case.stage == "computing"]
+    assert len(every) == len(set(every)) == len(PROGRAMS) * len(STAGES) * len(ORGS) * len(FAULTS)
     assert all(expected(case) for case in every)
 
 
@@ -77,18 +77,17 @@ def test_what_a_case_comes_to_depends_on_the_agents_and_the_contracts() -> None:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_the_jobs_of_the_campaign_are_such_as_their_programs_take(name: str, tmp_path: Path) -> None:
+def test_the_jobs_of_the_campaign_are_such_as_their_pages_and_grants_take(name: str, tmp_path: Path) -> None:
     """One whose label had another use was refused each time, and each of its cases waited for a hit."""
     inputs = []
-    for owner, org in enumerate(ORGS):
+    for org in ORGS:
         path = tmp_path / f"{org}.csv"
         path.write_text(kill.table_of(org))
         schema = propose(open_source(DataSource(path)), ["person"]).schema
-        columns = [
-            input_column(column, kill.USES[name][column.name])
-            for column in schema.columns
-            if column.name in kill.USES[name]
-        ]
-        assert {column.use for column in columns} <= set(PROGRAM[name].uses)
-        inputs.append(JobInput(f"{org}/data", owner, tuple(columns)))
-    PROGRAM[name].check(kill.PARAMETERS[name], inputs)
+        columns = [input_column(column, "plain") for column in schema.columns]
+        inputs.append(PageInput(org, org, ("person",), known_types(columns)))
+    found = derive(standard_pages()[name], inputs, exact(kill.PARAMETERS[name]))
+    granted = {(org, column): kill.TERMS[column] for org in ORGS for column in kill.columns_of(org)}
+    assert not_granted(found, granted) == ()
+    assert set(found.receivers) <= set(ORGS)
+    assert ("dh-psi" if name == JOIN else "rep3") in found.profiles

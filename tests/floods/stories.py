@@ -106,9 +106,11 @@ async def prepare_job(arena: Arena) -> None:
 async def propose_job(arena: Arena) -> None:
     """Propose a join among three owners; wait until the two honest agents have accepted it."""
     await prepare_job(arena)
-    inputs = [word for org in OWNERS for word in ("--input", f"bank/{org}")]
+    inputs = [word for org in OWNERS for word in ("--input", f"{org}=bank/{org}")]
+    parameters = json.dumps({"receivers": ["bank"], "tell_owners": False})
     answer = await assent(
-        "job", "propose", "--program", "private-join", "--purpose", "floods", "--receiver", "bank", *inputs,
+        "job", "propose", "--program", "private-join", "--purpose", "floods", *inputs,
+        "--parameters", parameters,
         "--min-group", "20", "--json", "--as", str(arena.consortium.path / "bank"),
     )  # fmt: skip
     arena.job = str(json.loads(answer)["job"])

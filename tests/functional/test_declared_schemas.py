@@ -119,8 +119,9 @@ def test_numbers_are_not_joined_with_codes_that_look_like_them(
         asked = ("--dataset", f"{org}/people", "--column", "id=join-only", *TERMS)
         say(made, "bank", "grant", "request", f"bank/g-{org}", *asked)
         say(made, org, "grant", "approve", f"bank/g-{org}")
-    job = ("--program", "private-join", "--purpose", "research", "--profile", "dh-psi", "--receiver", "bank")
-    job += ("--input", "bank/g-bank", "--input", "bank/g-bureau")
+    job = ("--program", "private-join", "--purpose", "research", "--profile", "dh-psi")
+    job += ("--input", "people=bank/g-bank", "--input", "clients=bank/g-bureau")
+    job += ("--parameters", json.dumps({"receivers": ["bank"], "tell_owners": False}))
     told = say(made, "bank", "job", "propose", *job, code=1)
     for part in ("identifiers differ", "bank/people has integer", "bureau/people has text", "other types"):
         assert part in " ".join(told.split())

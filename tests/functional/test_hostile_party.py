@@ -40,7 +40,6 @@ from privcompute.net.hello import HELLO, JobHello
 from privcompute.net.listener import PeerListener
 from privcompute.net.peer_link import channel_tag
 from privcompute.net.pulse import HEADER
-from privcompute.programs.registry import PROGRAMS
 from tests.unit.privcompute.net.leaves import MALFORMED, showing
 
 pytestmark = pytest.mark.functional
@@ -95,7 +94,8 @@ async def _as_hostile_agent(consortium: ConsortiumFolder, job: str) -> None:
     async with Client(node_url(org), genesis) as client:
         account = SigningClient(client, load_key(org.key("agent")), genesis.chain_id)
         await wait_for_state(client, job, "proposed")
-        code: dict[str, Value] = {"code_hash": PROGRAMS["private-join"].code_hash()}
+        spec: Any = await client.state("jobs", "specs", job)
+        code: dict[str, Value] = {"code_hash": spec["plan"]}
         await account.send("jobs", "accept", {"job": job, **code}, gas_limit=8_000_000)
         await wait_for_state(client, job, "accepted")
         await asyncio.to_thread(meet_bank, consortium, job)
@@ -154,17 +154,10 @@ def test_a_hostile_party_ends_one_job_by_name_within_the_owners_own_time(
     bank, genesis = consortium.org("bank"), load_genesis(consortium.genesis)
     key = load_key(consortium.org("bureau").key("agent"))
     processes.start(bank, "agent")
-    words = (
-        "--program",
-        "private-join",
-        "--purpose",
-        "research",
-        "--profile",
-        "dh-psi",
-        "--receiver",
-        "bank",
-    )
-    words += ("--input", "bureau/g-bank", "--input", "bureau/g-bureau", "--deadline", "run=30d", "--json")
+    words = ("--program", "private-join", "--purpose", "research", "--profile", "dh-psi")
+    words += ("--parameters", json.dumps({"receivers": ["bank"], "tell_owners": False}))
+    words += ("--input", "loans=bureau/g-bank", "--input", "scores=bureau/g-bureau")
+    words += ("--deadline", "run=30d", "--json")
     job = json.loads(say(consortium, "bureau", "job", "propose", *words))["job"]
     asyncio.run(_as_hostile_agent(consortium, job))
 

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from chain.primitives.errors import Exit
+from chain.primitives.values import Value
 from privcompute.cli import job_preflight
 from privcompute.cli.common import UsageFault
 from privcompute.cli.job_commands import job
@@ -22,15 +23,11 @@ from privcompute.job.proposal import GrantLeft, Obstacle
 from privcompute.job.size import JobSize, size_of
 from privcompute.job.view import JobView
 from privcompute.programs.base import InputColumn, JobInput
-from privcompute.programs.registry import PROGRAMS
-from privcompute.programs.work import CodeWork
+from tests.unit.privcompute.job.standing import standard_work
 from tests.unit.privcompute.job.test_enforcement import SPEC
 from tests.unit.privcompute.job.test_task import (
     FIGURES,
-    GRANTED,
-    REGRESSION,
     STATISTICS,
-    USED,
     World,
     world,
 )
@@ -60,8 +57,8 @@ async def test_an_owner_sees_its_own_figures_of_a_proposed_job(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("privcompute.cli.own_judgement.now_ms", lambda: world.ledger.chain.time)
-    world.grant_all(STATISTICS, GRANTED)
-    own = await judged(world, "bureau", world.propose(STATISTICS, USED, FIGURES))
+    world.grant_all(STATISTICS)
+    own = await judged(world, "bureau", world.propose(STATISTICS, FIGURES))
     assert own.obstacles == []
     assert (own.dataset, own.version, own.rows, own.joined) == ("bureau/data", 1, 70, None)
     assert own.columns == [
@@ -75,10 +72,12 @@ async def test_an_owner_reads_everything_that_its_agent_would_find_and_how_much_
 ) -> None:
     """The agent ends the job with the first code, and others learn no number."""
     monkeypatch.setattr("privcompute.cli.own_judgement.now_ms", lambda: world.ledger.chain.time)
-    world.grant_all(REGRESSION, GRANTED)
-    parameters = {"label": "bureau/data/amount", "positive": "66", "test_share": "0.3"}
-    own = await judged(world, "bureau", world.propose(REGRESSION, USED, parameters, min_group=75))
-    assert [one.code for one in own.obstacles] == ["DATA_TOO_FEW_ROWS", "DATA_CLASS_TOO_SMALL"]
+    monkeypatch.setattr("privcompute.pages.work.SHARED_BOUND", 200)
+    world.grant_all(STATISTICS)
+    pair: Value = [["scores", "amount"], ["people", "amount"]]
+    asked: dict[str, Value] = {"receivers": ["bank"], "columns": [], "correlations": [pair]}
+    own = await judged(world, "bureau", world.propose(STATISTICS, asked, min_group=75))
+    assert [one.code for one in own.obstacles] == ["DATA_TOO_FEW_ROWS", "DATA_OUT_OF_RANGE"]
     assert "70 rows" in own.obstacles[0].says
     assert {one.about for one in own.obstacles} == {"bureau/data@1"}
 
@@ -87,8 +86,8 @@ async def test_what_the_agent_would_refuse_and_changed_data_are_both_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("privcompute.cli.own_judgement.now_ms", lambda: world.ledger.chain.time)
-    world.grant_all(STATISTICS, GRANTED)
-    job_id = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job_id = world.propose(STATISTICS, FIGURES)
     world.ledger.do("bureau", "grants", "suspend", id="bank/g-bureau", reason="")
     table = world.folder / "bureau" / "data.csv"
     table.write_text(table.read_text() + "p999,1,1\n")
@@ -99,8 +98,8 @@ async def test_what_the_agent_would_refuse_and_changed_data_are_both_told(
 
 async def test_data_of_a_job_that_ended_are_judged_still(world: World) -> None:
     """So an owner learns what the code stood for that its agent filed."""
-    world.grant_all(STATISTICS, GRANTED)
-    job_id = world.propose(STATISTICS, USED, FIGURES, min_group=75)
+    world.grant_all(STATISTICS)
+    job_id = world.propose(STATISTICS, FIGURES, min_group=75)
     world.ledger.do("bank", "jobs", "abort", job=job_id, cause="STOPPED", detail={}, evidence=b"")
     assert [one.code for one in (await judged(world, "bureau", job_id)).obstacles] == ["DATA_TOO_FEW_ROWS"]
 
@@ -109,8 +108,8 @@ async def test_a_job_that_ends_while_it_is_judged_is_judged_as_it_ended(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows of two moments contradicted each other: a proposed job seemed to lack what its end gave back."""
-    world.grant_all(STATISTICS, GRANTED)
-    job_id = world.propose(STATISTICS, USED, FIGURES, min_group=75)
+    world.grant_all(STATISTICS)
+    job_id = world.propose(STATISTICS, FIGURES, min_group=75)
     ledger: Any = world.ledger
     reader = ChainReader(ledger, at_once)
     facts = reader.facts
@@ -196,7 +195,7 @@ def test_a_size_that_ends_a_job_later_is_found_and_what_it_takes_is_said() -> No
 
     def sized(bucket: str) -> JobSize:
         rows = {(one.dataset, one.version): {"size_bucket": bucket} for one in SPEC.inputs}
-        size = size_of(CodeWork(PROGRAMS["private-join"], None, tuple(inputs), (0,)), SPEC, rows)
+        size = size_of(standard_work("private-join", inputs, {"receivers": ["bank"]}), SPEC, rows)
         assert size is not None
         return size
 

@@ -10,8 +10,8 @@ from contracts.pages.faults import PageRefused
 from privcompute.cli.common import UsageFault
 from privcompute.cli.job_results import cells, print_figures
 from privcompute.cli.job_spec import JobRequest, build_spec, check_before_proposing, read_request
-from tests.unit.privcompute.job.test_page_jobs import CONSTRAINTS, NAMES, PAGE, grant, install, retire
-from tests.unit.privcompute.job.test_task import ORGS, World, world
+from tests.unit.privcompute.job.test_page_jobs import PAGE, install, retire
+from tests.unit.privcompute.job.test_task import GRANTED, NAMES, ORGS, World, world
 
 __all__ = ["world"]
 NOTHING: dict[str, Any] = {
@@ -46,7 +46,7 @@ async def spec(world: World, asked: JobRequest) -> dict[str, Any]:
 async def test_what_is_proposed_is_what_the_ledger_derives(world: World, inputs: tuple[str, ...]) -> None:
     """Inputs without names stand in the order of the page."""
     install(world, PAGE)
-    grant(world)
+    world.grant_all("figures")
     made = await spec(world, request(inputs=inputs))
     assert made["receivers"] == ["bank", "bureau"]
     assert [one["name"] for one in made["inputs"]] == list(NAMES.values())
@@ -55,7 +55,7 @@ async def test_what_is_proposed_is_what_the_ledger_derives(world: World, inputs:
 
 async def test_parameters_are_exact_fractions(world: World) -> None:
     install(world, SHARE)
-    grant(world)
+    world.grant_all("figures")
     made = await spec(world, request(parameters='{"share": 0.1, "to": "bureau"}'))
     assert made["parameters"] == {"share": {"number": "1/10"}, "to": "bureau"}
     assert made["receivers"] == ["bank", "bureau"]
@@ -79,7 +79,7 @@ async def test_what_a_request_lacks_is_named_with_what_to_do(
     world: World, given: dict[str, Any], says: str
 ) -> None:
     install(world, PAGE)
-    grant(world)
+    world.grant_all("figures")
     with pytest.raises((UsageFault, PageRefused), match=says):
         await spec(world, request(**given))
 
@@ -88,8 +88,8 @@ async def test_every_column_that_grants_do_not_cover_is_named_with_its_reason(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(world, PAGE)
-    monkeypatch.setitem(CONSTRAINTS, "amount", "join-only")
-    grant(world)
+    monkeypatch.setitem(GRANTED, "amount", "join-only")
+    world.grant_all("figures")
     with pytest.raises(UsageFault) as refused:
         await spec(world, request())
     for org in ORGS:
@@ -100,7 +100,7 @@ async def test_every_column_that_grants_do_not_cover_is_named_with_its_reason(
 
 async def test_a_retired_page_starts_nothing(world: World) -> None:
     install(world, PAGE)
-    grant(world)
+    world.grant_all("figures")
     retire(world)
     with pytest.raises(UsageFault, match="the members retired it"):
         await spec(world, request())

@@ -23,10 +23,8 @@ from privcompute.mpc.join_engine import JoinEngine
 from tests.unit.privcompute.job.test_task import (
     COMMON,
     HELD,
-    MINUTE_MS,
     ORGS,
     World,
-    agent_key,
     asked,
     world,
 )
@@ -55,8 +53,6 @@ def run(loans, people):
     release(mean(loans.amount), to="bank", exact=True, name="loans")
     release(sum(people.amount), to="bank", exact=True, name="people")
 '''
-NAMES = {"bank": "loans", "bureau": "scores", "registry": "people"}
-CONSTRAINTS = {"person": "join-only", "amount": "plain", "kind": "plain"}
 
 
 def amounts(org: str, rows: Any) -> np.ndarray[Any, Any]:
@@ -80,68 +76,11 @@ def retire(world: World, ident: str = "figures") -> None:
             world.ledger.chain.as_(org).call("programs", "retire", id=ident, reason="")
 
 
-def grant(world: World, orgs: tuple[str, ...] = ORGS, ident: str = "figures") -> None:
-    for org in orgs:
-        terms: dict[str, Value] = {
-            "id": f"bank/g-{org}", "dataset": f"{org}/data", "version": 1, "columns": dict(CONSTRAINTS),
-            "purpose": "research", "legal_basis": "consent", "asked_because": "", "programs": [ident],
-            "receivers": ["bank", "bureau"], "co_parties": list(ORGS), "profile": "rep3", "not_before": 0,
-            "expires": world.ledger.chain.time + 600 * MINUTE_MS, "quota_runs": 3, "min_group": 5,
-            "policy": "",
-        }  # fmt: skip
-        world.ledger.do("bank", "grants", "request", **terms)
-        world.ledger.do(org, "grants", "approve", id=f"bank/g-{org}", terms={})
-
-
-def spec_of(
-    world: World, orgs: tuple[str, ...] = ORGS, ident: str = "figures", **changes: Any
-) -> dict[str, Any]:
-    """Return a spec that names what follows of its page."""
-    inputs = [
-        {"name": NAMES[org], "dataset": f"{org}/data", "version": 1, "columns": sorted(CONSTRAINTS)}
-        for org in orgs
-    ]
-    found = world.ledger.chain.view("programs", "derive", id=ident, inputs=inputs, parameters={})
-    spec: dict[str, Any] = {
-        "program": ident,
-        "page": found["page"],
-        "plan": found["plan"],
-        "parameters": {},
-        "purpose": "research",
-        "profile": "rep3",
-        "min_group": 5,
-        "inputs": [
-            {
-                "name": NAMES[org],
-                "grant": f"bank/g-{org}",
-                "dataset": f"{org}/data",
-                "version": 1,
-                "columns": found["uses"][NAMES[org]],
-            }
-            for org in orgs
-        ],
-        "participants": [
-            {"org": org, "role": "owner" if org in orgs else "compute", "agent_key": agent_key(org).public}
-            for org in ORGS
-        ],
-        "receivers": found["receivers"],
-        "deadlines": dict.fromkeys(("accept", "bind", "run", "reveal", "commit", "certify"), 60 * MINUTE_MS),
-        "nonce": bytes(16),
-    }
-    return spec | changes
-
-
 def proposed(world: World, source: str, orgs: tuple[str, ...] = ORGS, **changes: Any) -> str:
     install(world, source)
-    grant(world, orgs)
-    spec = spec_of(world, orgs, **changes)
+    world.grant_all("figures")
+    spec = world.spec("figures", {}, orgs, **changes)
     return str(world.ledger.do("bank", "jobs", "propose", spec=spec))
-
-
-def figures(world: World, org: str, job: str) -> dict[str, Any]:
-    result = world.agents[org].stores.results.load(job)
-    assert result is not None
-    return {one["name"]: one["value"] for one in result.values["figures"]}
 
 
 async def test_each_receiver_gets_the_releases_that_are_for_it_and_no_others(world: World) -> None:
@@ -150,7 +89,7 @@ async def test_each_receiver_gets_the_releases_that_are_for_it_and_no_others(wor
     common = range(20, 80)
     kinds = np.array([number % 3 for number in common])
     scores = amounts("bureau", common)
-    bank, bureau = figures(world, "bank", job), figures(world, "bureau", job)
+    bank, bureau = world.figures("bank", job), world.figures("bureau", job)
     assert bank.keys() == {"in common", "amount", "first kind"}
     assert (bank["in common"], bank["amount"]) == (COMMON, int(amounts("bank", common).sum()))
     assert float(bank["first kind"]) == pytest.approx(scores[kinds == 1].mean(), abs=2**-14)
@@ -202,7 +141,7 @@ async def test_each_set_of_datasets_is_joined_once_and_every_owner_knows_its_own
 async def test_a_page_that_joins_nothing_runs_on_rows_that_all_are_told(world: World) -> None:
     job = proposed(world, OWN, ("bank", "registry"))
     assert await world.run(job) == "certified"
-    found = figures(world, "bank", job)
+    found = world.figures("bank", job)
     assert float(found["loans"]) == pytest.approx(amounts("bank", HELD["bank"]).mean(), abs=2**-15)
     assert found["people"] == int(amounts("registry", HELD["registry"]).sum())
     assert [stage["kind"] for stage in world.evidence("bureau", "stage")] == [
@@ -264,13 +203,13 @@ async def test_an_agent_refuses_a_job_whose_facts_do_not_follow_though_its_ledge
 
 def spec_of_installed(world: World) -> dict[str, Any]:
     install(world, PAGE)
-    grant(world)
-    return spec_of(world)
+    world.grant_all("figures")
+    return world.spec("figures", {})
 
 
 def show(world: World, spec: dict[str, Any]) -> str:
     """Have the ledger show a job that contract `jobs` would not take."""
-    honest = world.ledger.do("bank", "jobs", "propose", spec=spec_of(world, nonce=b"\x01" * 16))
+    honest = world.ledger.do("bank", "jobs", "propose", spec=world.spec("figures", {}, nonce=b"\x01" * 16))
     record, job = dict(world.ledger.record("jobs", honest)), job_id_of(spec)
     answer = world.ledger.state
 
@@ -336,38 +275,9 @@ JOINED = ("bank", "bureau")
 
 def join_of_two(world: World, profile: str = "dh-psi") -> str:
     """Propose the standard join between two owners, with no third party."""
-    grant(world, JOINED, "private-join")
-    parameters: dict[str, Value] = {"receivers": ["bank"]}
-    inputs = [
-        {"name": NAMES[org], "dataset": f"{org}/data", "version": 1, "columns": ["person"]} for org in JOINED
-    ]
-    found = world.ledger.chain.view(
-        "programs", "derive", id="private-join", inputs=inputs, parameters=parameters
-    )
-    assert found["profiles"] == ["dh-psi", "rep3"]
-    spec = {
-        "program": "private-join",
-        "page": found["page"],
-        "plan": found["plan"],
-        "parameters": parameters,
-        "purpose": "research",
-        "profile": profile,
-        "min_group": 5,
-        "inputs": [
-            {
-                "name": NAMES[org],
-                "grant": f"bank/g-{org}",
-                "dataset": f"{org}/data",
-                "version": 1,
-                "columns": {"person": "join"},
-            }
-            for org in JOINED
-        ],
-        "participants": [{"org": org, "role": "owner", "agent_key": agent_key(org).public} for org in JOINED],
-        "receivers": ["bank", "bureau"],
-        "deadlines": dict.fromkeys(("accept", "bind", "run", "reveal", "commit", "certify"), 60 * MINUTE_MS),
-        "nonce": bytes(16),
-    }
+    world.grant_all("private-join")
+    spec: Any = world.spec("private-join", {"receivers": ["bank"]}, JOINED, profile=profile)
+    spec["participants"] = [one for one in spec["participants"] if one["role"] == "owner"]
     return str(world.ledger.do("bank", "jobs", "propose", spec=spec))
 
 
@@ -375,7 +285,7 @@ async def test_two_owners_join_without_a_third(world: World) -> None:
     job = join_of_two(world)
     assert await world.run(job, JOINED) == "certified"
     common = len(range(20, 80))
-    bank, bureau = figures(world, "bank", job), figures(world, "bureau", job)
+    bank, bureau = world.figures("bank", job), world.figures("bureau", job)
     assert bank == {"rows in common": common, "which rows of loans": [1] * common}
     assert bureau == {"which rows of scores": [1] * common}
     spec = parse_spec(job, world.ledger.record("specs", job))
@@ -419,7 +329,7 @@ async def test_a_party_that_seals_another_outcome_of_a_join_ends_the_job_before_
 
 async def test_a_page_with_arithmetic_is_offered_to_no_two_owners(world: World) -> None:
     install(world, PAGE)
-    grant(world)
-    spec = spec_of(world, profile="dh-psi")
+    world.grant_all("figures")
+    spec = world.spec("figures", {}, profile="dh-psi")
     with pytest.raises(CallFailed, match="PROFILE_NOT_OFFERED"):
         world.ledger.do("bank", "jobs", "propose", spec=spec)

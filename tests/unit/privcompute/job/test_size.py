@@ -12,11 +12,9 @@ from privcompute.data.commitments import SIZE_BUCKETS, bucket_rows, size_bucket
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.size import JobSize, check_size, size_of
 from privcompute.programs.base import InputColumn, JobInput
-from privcompute.programs.registry import PROGRAMS
-from privcompute.programs.work import CodeWork
+from tests.unit.privcompute.job.standing import standard_work
 from tests.unit.privcompute.job.test_enforcement import SPEC
 
-JOIN = PROGRAMS["private-join"]
 RUN_S = 600
 TIMED = replace(SPEC, raw={"deadlines": {"run": RUN_S * 1_000}})
 INPUTS = [
@@ -30,7 +28,7 @@ def sized(*buckets: Any) -> JobSize | None:
         (one.dataset, one.version): {"size_bucket": bucket}
         for one, bucket in zip(SPEC.inputs, buckets, strict=True)
     }
-    return size_of(CodeWork(JOIN, None, tuple(INPUTS), (0,)), SPEC, rows)
+    return size_of(standard_work("private-join", INPUTS, {"receivers": ["bank"]}), SPEC, rows)
 
 
 def refusal(size: JobSize | None, **policy: Any) -> JobRefusal:

@@ -61,10 +61,12 @@ from privcompute.mpc.opening import component_commitment
 from privcompute.net.asking import ask
 from privcompute.net.cancellation import Cancellation
 from privcompute.net.listener import PeerListener
-from privcompute.programs.registry import PROGRAMS, records
 from tests.unit.privcompute.job.test_enforcement import VIEW
 
 ORGS = ("bank", "bureau", "registry")
+NAMES = {"bank": "loans", "bureau": "scores", "registry": "people"}
+"""What pages call the dataset of each."""
+GRANTED = {"person": "join-only", "amount": "plain", "kind": "plain"}
 COMMON, MINUTE_MS = 60, 60_000
 HELD = {"bank": range(80), "bureau": range(20, 90), "registry": [*range(20, 80), 400]}
 
@@ -77,7 +79,7 @@ class OneProcessLedger:
     """The system contracts in memory, as an agent's client and account see them."""
 
     def __init__(self) -> None:
-        self.chain = LocalChain.consortium(*ORGS, init={"jobs": {"programs": records()}})
+        self.chain = LocalChain.consortium(*ORGS)
         self.tasks: dict[str, JobTask] = {}
         self.before: dict[str, Callable[[str], Awaitable[None]]] = {}
         """Method of `jobs` -> what happens just before an agent's call of it (given its organisation)."""
@@ -122,18 +124,19 @@ class World:
     def __init__(self, ledger: OneProcessLedger, folder: Path, agents: dict[str, JobEnvironment]) -> None:
         self.ledger, self.folder, self.agents = ledger, folder, agents
 
-    def grant_all(self, program: str, columns: dict[str, dict[str, str]]) -> None:
+    def grant_all(self, program: str) -> None:
+        """Grant the bank every column for a program."""
         for org in ORGS:
             terms: dict[str, Value] = {
                 "id": f"bank/g-{org}",
                 "dataset": f"{org}/data",
                 "version": 1,
-                "columns": columns[org],
+                "columns": dict(GRANTED),
                 "purpose": "research",
                 "legal_basis": "consent",
                 "asked_because": "",
                 "programs": [program],
-                "receivers": ["bank"],
+                "receivers": list(ORGS),
                 "co_parties": list(ORGS),
                 "profile": "rep3",
                 "not_before": 0,
@@ -145,36 +148,72 @@ class World:
             self.ledger.do("bank", "grants", "request", **terms)
             self.ledger.do(org, "grants", "approve", id=f"bank/g-{org}", terms={})
 
-    def propose(
+    def spec(
         self,
         program: str,
-        uses: dict[str, dict[str, str]],
         parameters: dict[str, Value],
-        nonce: int = 0,
-        min_group: int = 5,
-    ) -> str:
+        orgs: tuple[str, ...] = ORGS,
+        **changes: Value,
+    ) -> dict[str, Value]:
+        """Return a spec that names what follows of a program's page, with these owners."""
+        inputs: list[Value] = [
+            {"name": NAMES[org], "dataset": f"{org}/data", "version": 1, "columns": sorted(GRANTED)}
+            for org in orgs
+        ]
+        view = self.ledger.chain.view
+        found: Any = view("programs", "derive", id=program, inputs=inputs, parameters=parameters)
         spec: dict[str, Value] = {
             "program": program,
+            "page": found["page"],
+            "plan": found["plan"],
             "parameters": parameters,
             "purpose": "research",
             "profile": "rep3",
-            "min_group": min_group,
+            "min_group": 5,
             "inputs": [
-                {"grant": f"bank/g-{org}", "dataset": f"{org}/data", "version": 1, "columns": uses[org]}
-                for org in ORGS
+                {
+                    "name": NAMES[org],
+                    "grant": f"bank/g-{org}",
+                    "dataset": f"{org}/data",
+                    "version": 1,
+                    "columns": found["uses"][NAMES[org]],
+                }
+                for org in orgs
             ],
             "participants": [
-                {"org": org, "role": "owner", "agent_key": agent_key(org).public} for org in ORGS
+                {
+                    "org": org,
+                    "role": "owner" if org in orgs else "compute",
+                    "agent_key": agent_key(org).public,
+                }
+                for org in ORGS
             ],
-            "receivers": ["bank"],
+            "receivers": found["receivers"],
             "deadlines": dict.fromkeys(
                 ("accept", "bind", "run", "reveal", "commit", "certify"), 60 * MINUTE_MS
             ),
-            "nonce": bytes([nonce]) * 16,
+            "nonce": bytes(16),
         }
+        return spec | changes
+
+    def propose(self, program: str, parameters: dict[str, Value], nonce: int = 0, min_group: int = 5) -> str:
+        """Propose a job of all owners, as the bank."""
+        spec = self.spec(program, parameters, nonce=bytes([nonce]) * 16, min_group=min_group)
         job = self.ledger.do("bank", "jobs", "propose", spec=spec)
         assert job == job_id_of(spec)
         return str(job)
+
+    def accept(self, org: str, job: str) -> None:
+        """Accept a job in the name of an organisation's agent."""
+        plan = self.ledger.record("specs", job)["plan"]
+        args: dict[str, Value] = {"job": job, "code_hash": plan}
+        self.ledger.chain.send(agent_key(org).public, "jobs", "accept", args, 8_000_000)
+
+    def figures(self, org: str, job: str) -> dict[str, Any]:
+        """Return the figures that an organisation's agent keeps of a job."""
+        result = self.agents[org].stores.results.load(job)
+        assert result is not None
+        return {one["name"]: one["value"] for one in result.values["figures"]}
 
     async def run(self, job: str, orgs: tuple[str, ...] = ORGS) -> str:
         """Let every agent work on the job to its end; return the state it ended in."""
@@ -272,9 +311,8 @@ def make_agent(ledger: OneProcessLedger, org: str, folder: Path, listener: PeerL
     client: Any = ledger
     account: Any = OneProcessAccount(ledger, org)
     listener.accept_keys([agent_key(other).public for other in ORGS])
-    hashes = {name: program.code_hash() for name, program in PROGRAMS.items()}
     return JobEnvironment(
-        identity=AgentIdentity(org, agent_key(org), LocalPolicy(), hashes),
+        identity=AgentIdentity(org, agent_key(org), LocalPolicy(), {}),
         node=OwnNode(ChainReader(client), account),
         stores=AgentStores(
             datasets=store,
@@ -306,22 +344,28 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield World(ledger, tmp_path, agents)
 
 
-STATISTICS, REGRESSION = "joint-statistics", "logistic-regression"
-GRANTED = {org: {"person": "join-only", "amount": "aggregate-only", "kind": "encrypted-only"} for org in ORGS}
-USED = {org: {"person": "join", "amount": "aggregate"} for org in ORGS}
-FIGURES: dict[str, Value] = {"columns": ["bureau/data/amount"], "statistics": ["mean"]}
+STATISTICS, JOIN, JOINED = "joint-statistics", "private-join", "rows in common"
+
+
+def mean_of(org: str) -> dict[str, Value]:
+    """Parameters of the mean of an organisation's amounts, for the bank."""
+    return {"receivers": ["bank"], "columns": [[NAMES[org], "amount"]], "figures": ["mean"]}
+
+
+FIGURES = mean_of("bureau")
 
 
 async def test_a_job_runs_from_proposal_to_certificate(world: World) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     assert await world.run(job) == "certified"
 
     result = world.agents["bank"].stores.results.load(job)
     assert result is not None
     expected = np.mean([number * 3 + len("bureau") for number in range(20, 80)])
-    assert result.values["rows"] == COMMON
-    assert float(result.values["columns"]["bureau/data/amount"]["mean"]) == pytest.approx(expected, abs=1e-4)
+    found = world.figures("bank", job)
+    assert found[JOINED] == COMMON
+    assert float(found["mean of scores.amount"]) == pytest.approx(expected, abs=1e-4)
     assert result.profile == "rep3"
     assert world.agents["bureau"].stores.results.load(job) is None, "only receivers hold the result"
 
@@ -338,25 +382,24 @@ async def test_what_an_owner_finds_on_its_own_data_ends_the_job_before_it_binds(
     world: World,
 ) -> None:
     """It was found after the join, and a run of every owner's grant was spent."""
-    world.grant_all(REGRESSION, {org: {"person": "join-only", "amount": "aggregate-only"} for org in ORGS})
-    parameters: dict[str, Value] = {"label": "bureau/data/amount", "positive": "66"}
-    job = world.propose(REGRESSION, USED, parameters)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES, min_group=len(HELD["bureau"]))
     assert await world.run(job) == "aborted"
-    assert all(world.ledger.record("bindings", (job, "bureau")) is None for _ in ORGS)
+    assert all(world.ledger.record("bindings", (job, org)) is None for org in ("registry",))
     assert {world.ledger.chain.entry("grants", "standing", f"bank/g-{org}")["used"] for org in ORGS} == {0}
-    (said,) = world.evidence("bureau", "abort")
-    assert said["cause"] == "DATA_CLASS_TOO_SMALL"
-    assert "the smaller class" in said["text"], "the owner alone is told what is wrong"
+    (said,) = world.evidence("registry", "abort")
+    assert said["cause"] == "DATA_TOO_FEW_ROWS"
+    assert "61 rows" in said["text"], "the owner alone is told what is wrong"
     assert not any(world.evidence(org, "stage") for org in ORGS)
 
 
 async def test_rows_that_were_joined_once_are_judged_before_they_are_joined_again(
     world: World,
 ) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    assert await world.run(world.propose(STATISTICS, USED, FIGURES)) == "certified"
+    world.grant_all(STATISTICS)
+    assert await world.run(world.propose(STATISTICS, FIGURES)) == "certified"
     world.demand("bureau", min_joined_rows=COMMON + 1)
-    again = world.propose(STATISTICS, USED, FIGURES, nonce=1)
+    again = world.propose(STATISTICS, FIGURES, nonce=1)
     assert await world.run(again) == "aborted"
     (said,) = world.evidence("bureau", "abort")
     assert said["cause"] == "DATA_TOO_FEW_ROWS"
@@ -369,24 +412,24 @@ def joins(world: World, job: str) -> Any:
 
 
 async def test_owners_state_on_the_ledger_that_the_joined_rows_suffice(world: World) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     assert await world.run(job) == "certified"
     assert joins(world, job)["outcome"] == "suffices"
     assert set(joins(world, job)["said"]) == set(ORGS)
 
 
 async def test_too_few_joined_rows_are_stated_before_anybody_learns_which_they_are(world: World) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES, min_group=COMMON + 1)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES, min_group=COMMON + 1)
     assert await world.run(job) == "aborted"
     assert joins(world, job)["outcome"] == "too few"
     assert not any(agent.stores.joins.folder.exists() for agent in world.agents.values())
 
 
 async def test_the_evidence_log_opens_what_the_ledger_holds(world: World) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     assert await world.run(job) == "certified"
     (bound,) = world.evidence("bureau", "bound")
     opened = input_commitment(
@@ -404,8 +447,8 @@ async def test_the_evidence_log_opens_what_the_ledger_holds(world: World) -> Non
 
 
 async def test_a_grant_revoked_after_computing_stops_the_result(world: World) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
 
     async def revoke(_: str) -> None:
         if world.ledger.chain.entry("grants", "standing", "bank/g-bureau")["status"] == "active":
@@ -447,9 +490,9 @@ async def test_a_grant_revoked_while_a_party_keeps_the_others_waiting_ends_the_r
 ) -> None:
     """The run itself would not end for an hour: the revocation must not wait for it."""
     monkeypatch.setattr(task_module, "TICK_S", 0.01)
-    world.grant_all(STATISTICS, GRANTED)
+    world.grant_all(STATISTICS)
     owner = Owner(world, "registry", "connecting")
-    job = world.propose(STATISTICS, USED, FIGURES)
+    job = world.propose(STATISTICS, FIGURES)
     keep_away(monkeypatch, "bureau")
     assert await world.run(job) == "aborted"
     assert "connecting" in owner.steps
@@ -461,10 +504,10 @@ async def test_a_grant_revoked_while_a_job_waits_for_a_slot_ends_the_wait(
 ) -> None:
     """An earlier job computes at the bureau for ever; nothing was bound, and no run is used or held."""
     monkeypatch.setattr(task_module, "TICK_S", 0.01)
-    world.grant_all(STATISTICS, GRANTED)
+    world.grant_all(STATISTICS)
     world.agents["bureau"].place.slots.take("an earlier job")
     owner = Owner(world, "registry", "waiting for bureau to have a slot")
-    job = world.propose(STATISTICS, USED, FIGURES)
+    job = world.propose(STATISTICS, FIGURES)
     assert await world.run(job) == "aborted"
     assert owner.step in owner.steps
     assert "connecting" not in owner.steps
@@ -476,11 +519,6 @@ async def test_a_grant_revoked_while_a_job_waits_for_a_slot_ends_the_wait(
         "bureau": ["an earlier job"],
         "registry": [],
     }
-
-
-def figures_of(*orgs: str) -> list[dict[str, Value]]:
-    """Parameters of as many jobs, none like another."""
-    return [{"columns": [f"{org}/data/amount"], "statistics": ["mean"]} for org in orgs]
 
 
 async def certified(world: World, jobs: list[str], tasks: list[JobTask]) -> None:
@@ -502,8 +540,8 @@ async def certified(world: World, jobs: list[str], tasks: list[JobTask]) -> None
 async def test_three_jobs_of_the_same_three_agents_all_end_in_whatever_order_each_agent_sees_them(
     world: World, turned: tuple[int, ...]
 ) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    jobs = [world.propose(STATISTICS, USED, figures) for figures in figures_of(*ORGS)]
+    world.grant_all(STATISTICS)
+    jobs = [world.propose(STATISTICS, figures) for figures in map(mean_of, ORGS)]
     tasks = [
         world.task(org, job)
         for org, turn in zip(ORGS, turned, strict=True)
@@ -514,10 +552,9 @@ async def test_three_jobs_of_the_same_three_agents_all_end_in_whatever_order_eac
 
 async def test_nothing_waits_behind_a_job_whose_party_never_comes(world: World) -> None:
     """The bureau's agent takes part in the second job alone; each agent computes one job at a time."""
-    world.grant_all(STATISTICS, GRANTED)
-    stuck, other = [world.propose(STATISTICS, USED, figures) for figures in figures_of("bank", "bureau")]
-    code: dict[str, Value] = {"code_hash": PROGRAMS[STATISTICS].code_hash()}
-    world.ledger.chain.send(agent_key("bureau").public, "jobs", "accept", {"job": stuck, **code}, 8_000_000)
+    world.grant_all(STATISTICS)
+    stuck, other = [world.propose(STATISTICS, figures) for figures in map(mean_of, ORGS[:2])]
+    world.accept("bureau", stuck)
     tasks = [world.task(org, stuck) for org in ("bank", "registry")]
     await certified(world, [other], tasks + [world.task(org, other) for org in ORGS])
     record = world.ledger.record("jobs", stuck)
@@ -528,10 +565,9 @@ async def test_a_party_that_never_comes_is_named_by_everybody_who_met(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steps, "MEETING_SHARE", 0.000_2)
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
-    code: dict[str, Value] = {"code_hash": PROGRAMS[STATISTICS].code_hash()}
-    world.ledger.chain.send(agent_key("bureau").public, "jobs", "accept", {"job": job, **code}, 8_000_000)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
+    world.accept("bureau", job)
     world.ledger.tasks = {org: world.task(org, job) for org in ("bank", "registry")}
     async with asyncio.timeout(30):
         await asyncio.gather(*[task.run() for task in world.ledger.tasks.values()])
@@ -544,7 +580,7 @@ async def test_a_party_that_never_comes_is_named_by_everybody_who_met(
 async def test_an_agent_with_two_slots_computes_two_jobs_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.grant_all(STATISTICS, GRANTED)
+    world.grant_all(STATISTICS)
     for org, agent in world.agents.items():
         place = ComputePlace.under(LocalPolicy(jobs_at_once=2), agent.place.listener)
         world.agents[org] = replace(agent, place=place)
@@ -556,7 +592,7 @@ async def test_an_agent_with_two_slots_computes_two_jobs_at_once(
         return compute(run)
 
     monkeypatch.setattr(JobRun, "compute", together)
-    jobs = [world.propose(STATISTICS, USED, figures) for figures in figures_of("bank", "bureau")]
+    jobs = [world.propose(STATISTICS, figures) for figures in map(mean_of, ORGS[:2])]
     await certified(world, jobs, [world.task(org, job) for org in ORGS for job in jobs])
     assert not any(agent.place.slots.taken for agent in world.agents.values())
 
@@ -564,8 +600,8 @@ async def test_an_agent_with_two_slots_computes_two_jobs_at_once(
 async def test_an_agent_killed_while_it_computes_aborts_by_name_when_it_returns(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     killed: list[str] = []
     seal = JobRun._seal
 
@@ -594,8 +630,8 @@ async def test_an_agent_killed_while_it_computes_aborts_by_name_when_it_returns(
 @pytest.mark.parametrize("whom", ["bank", "registry"])
 async def test_an_agent_killed_between_two_steps_resumes(world: World, method: str, whom: str) -> None:
     """The bank is the receiver; from its transcript on, each finds what it holds on its disk."""
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     killed: list[str] = []
 
     async def kill(org: str) -> None:
@@ -612,12 +648,10 @@ async def test_an_agent_that_restarts_lets_the_others_in_before_it_meets_them(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It let them in with its next sweep alone, up to a minute later, while they knocked in vain."""
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
-    code = world.agents["bank"].identity.code_hashes[STATISTICS]
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     for org in ORGS:
-        args: dict[str, Value] = {"job": job, "code_hash": code}
-        world.ledger.chain.send(agent_key(org).public, "jobs", "accept", args, 8_000_000)
+        world.accept(org, job)
     happened: list[str] = []
     met = asyncio.Event()
 
@@ -638,9 +672,8 @@ async def test_an_agent_that_restarts_lets_the_others_in_before_it_meets_them(
 
 async def test_a_job_that_waits_for_decisions_leaves_the_turn_to_compute_to_the_next(world: World) -> None:
     """Approvals may take days, and a party that gives none must not hold up other jobs meanwhile."""
-    world.grant_all(STATISTICS, GRANTED)
-    other: dict[str, Value] = {"columns": ["registry/data/amount"], "statistics": ["mean"]}
-    jobs = [world.propose(STATISTICS, USED, figures) for figures in (FIGURES, other)]
+    world.grant_all(STATISTICS)
+    jobs = [world.propose(STATISTICS, figures) for figures in (FIGURES, mean_of("registry"))]
     everybody, waiting = asyncio.Event(), []
 
     async def wait_for_both(org: str) -> None:
@@ -664,16 +697,12 @@ async def test_a_job_that_waits_for_decisions_leaves_the_turn_to_compute_to_the_
 async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_agent(
     world: World, setting: str
 ) -> None:
-    world.grant_all(STATISTICS, GRANTED)
+    world.grant_all(STATISTICS)
     world.demand("bureau", **{setting: 2})
     client: Any = world.ledger
     agent = Agent(world.agents["bureau"], client, world.folder / "cursor.json")
     world.ledger.tasks = agent._jobs
-    columns = ("bank", "bureau", "registry")
-    jobs = [
-        world.propose(STATISTICS, USED, {"columns": [f"{org}/data/amount"], "statistics": ["mean"]})
-        for org in columns
-    ]
+    jobs = [world.propose(STATISTICS, mean_of(org)) for org in ORGS]
     rejected = asyncio.Event()
 
     async def note(_: str) -> None:
@@ -712,16 +741,16 @@ async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_a
 async def test_what_an_owner_demands_beyond_the_chain_ends_a_job(
     world: World, setting: str, value: Any, ends: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.grant_all(STATISTICS, GRANTED)
+    world.grant_all(STATISTICS)
     world.demand("registry", **{setting: value})
-    job = world.propose(STATISTICS, USED, FIGURES)
+    job = world.propose(STATISTICS, FIGURES)
     assert await world.run(job) == ends
     said = [body["cause"] for kind in ("reject", "abort") for body in world.evidence("registry", kind)]
     assert reason in " ".join([*said, caplog.text])
 
 
 async def test_a_grant_may_be_revoked_while_an_owner_waits_before_the_reveal(world: World) -> None:
-    world.grant_all(STATISTICS, GRANTED)
+    world.grant_all(STATISTICS)
     world.demand("registry", reveal_wait_ms=1)
     waited: list[str] = []
 
@@ -737,7 +766,7 @@ async def test_a_grant_may_be_revoked_while_an_owner_waits_before_the_reveal(wor
     agent = world.agents["registry"]
     board = Person(agent.stores.board.folder)
     world.agents["registry"] = replace(agent, stores=replace(agent.stores, board=board))
-    job = world.propose(STATISTICS, USED, FIGURES)
+    job = world.propose(STATISTICS, FIGURES)
     assert await world.run(job) == "aborted"
     assert waited == [job]
     assert all(each.stores.results.load(job) is None for each in world.agents.values())
@@ -747,10 +776,10 @@ async def test_a_party_that_never_connects_holds_a_job_no_longer_than_the_owner_
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The ledger gives this job an hour; the bank's own agent.toml gives it a second."""
-    world.grant_all(STATISTICS, GRANTED)
+    world.grant_all(STATISTICS)
     for org in ("bank", "registry"):
         world.demand(org, job_time_max_ms=1_000)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    job = world.propose(STATISTICS, FIGURES)
     keep_away(monkeypatch, "bureau")
     assert await world.run(job) == "aborted"
     said = [body for org in ("bank", "registry") for body in world.evidence(org, "abort")]
@@ -760,8 +789,8 @@ async def test_a_party_that_never_connects_holds_a_job_no_longer_than_the_owner_
 
 
 async def test_data_changed_since_registration_end_the_job_before_any_traffic(world: World) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     path = world.folder / "registry" / "data.csv"
     path.write_text(path.read_text().replace("p30,", "p300,"))
     assert await world.run(job) == "aborted"
@@ -772,9 +801,9 @@ async def test_data_changed_since_registration_end_the_job_before_any_traffic(wo
 
 
 async def test_fewer_joined_rows_than_an_owner_asks_for_end_the_job(world: World) -> None:
-    world.grant_all(STATISTICS, GRANTED)
+    world.grant_all(STATISTICS)
     world.demand("bureau", min_joined_rows=COMMON + 1)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    job = world.propose(STATISTICS, FIGURES)
     assert await world.run(job) == "aborted"
     least = {"least": COMMON + 1, "stage": "join"}
     said = [(body["cause"], body["detail"]) for body in world.evidence("bureau", "abort")]
@@ -792,8 +821,8 @@ async def test_no_agent_sends_a_message_about_data_before_its_node_shows_that_a_
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever is first announces it; the runs of all are used before anybody's data move."""
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     seen: list[int] = []
     compute = JobRun.compute
 
@@ -809,8 +838,8 @@ async def test_no_agent_sends_a_message_about_data_before_its_node_shows_that_a_
 
 
 async def test_a_job_that_ends_before_data_moved_costs_no_run(world: World) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
 
     async def revoke(_: str) -> None:
         if world.ledger.chain.entry("grants", "standing", "bank/g-bureau")["status"] == "active":
@@ -824,8 +853,8 @@ async def test_a_job_that_ends_before_data_moved_costs_no_run(world: World) -> N
 
 async def test_owners_that_had_sent_nothing_say_so_and_the_runs_return(world: World) -> None:
     """The requester announces, and stops; the other two were about to announce."""
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     stopped = asyncio.Event()
 
     async def stop(org: str) -> None:
@@ -846,31 +875,28 @@ async def test_owners_that_had_sent_nothing_say_so_and_the_runs_return(world: Wo
 
 
 async def test_owners_that_had_sent_say_nothing_and_the_runs_stay_used(world: World) -> None:
-    world.grant_all(STATISTICS, GRANTED)
+    world.grant_all(STATISTICS)
     world.demand("bureau", min_joined_rows=COMMON + 1)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    job = world.propose(STATISTICS, FIGURES)
     assert await world.run(job) == "aborted"
     assert world.ledger.record("jobs", job)["disclaimed"] == []
     assert runs(world) == [(1, 0)] * 3
 
 
-async def test_a_private_join_tells_nobody_its_rows_before_the_reveal(world: World) -> None:
-    columns = {org: {"person": "join-only"} for org in ORGS}
-    world.grant_all("private-join", columns)
-    job = world.propose("private-join", {org: {"person": "join"} for org in ORGS}, {})
-    joins = [agent.stores.joins.folder / f"{job}.json" for agent in world.agents.values()]
+async def test_a_private_join_tells_its_figures_to_nobody_before_the_reveal(world: World) -> None:
+    world.grant_all(JOIN)
+    job = world.propose(JOIN, {"receivers": ["bank"]})
     seen: list[bool] = []
 
     async def look(_: str) -> None:
-        seen.append(any(path.exists() for path in joins))
+        seen.append(any(agent.stores.results.load(job) is not None for agent in world.agents.values()))
 
     world.ledger.before["approve_reveal"] = look
     assert await world.run(job) == "certified"
     assert seen == [False] * 3
-    assert all(path.exists() for path in joins)
-    result = world.agents["bank"].stores.results.load(job)
-    assert result is not None
-    assert result.values == {"rows": COMMON}
+    rows = {org: {f"which rows of {NAMES[org]}": [1] * COMMON} for org in ORGS}
+    assert world.figures("bank", job) == {JOINED: COMMON} | rows["bank"]
+    assert world.figures("bureau", job) == rows["bureau"]
 
 
 # --- what is held, and handed out again -------------------------------------------------------------
@@ -913,8 +939,8 @@ RELEASING = "releasing shares"
 async def test_what_is_held_is_handed_out_from_the_reveal_to_the_end_of_its_time_and_always_the_same(
     world: World,
 ) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     early: list[str] = []
 
     async def ask_early(org: str) -> None:
@@ -954,8 +980,8 @@ async def test_what_is_held_is_handed_out_from_the_reveal_to_the_end_of_its_time
 async def test_a_result_that_is_lost_later_is_made_again_as_it_was_committed(
     world: World, damage: bytes | None
 ) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     assert await world.run(job) == "certified"
     bank = world.agents["bank"]
     before, path = bank.stores.results.load(job), bank.stores.results.folder / f"{job}.json"
@@ -975,8 +1001,8 @@ async def test_a_disk_that_stays_full_beyond_the_deadline_loses_no_result_that_w
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run is used and every owner approved: the receiver's agent fetches again once there is room."""
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     written = private_files.write_private
 
     def full(path: Path, content: bytes) -> None:
@@ -1002,7 +1028,7 @@ async def test_a_disk_that_stays_full_beyond_the_deadline_loses_no_result_that_w
         assert not await restore_result(bureau, view), "it receives nothing"
     result = bank.stores.results.load(job)
     assert result is not None
-    assert result.values["rows"] == COMMON
+    assert world.figures("bank", job)[JOINED] == COMMON
     assert [entry["hash"]["$bytes"] for entry in world.evidence("bank", "result")] == [result.hash.hex()]
     world.ledger.chain.time += bureau.identity.policy.keep_shares_ms
     await ReleaseDesk(bureau).sweep(lambda _: False, lambda _: None)
@@ -1031,8 +1057,8 @@ def test_shares_are_released_after_an_end_only_if_a_deadline_alone_came_in_betwe
 async def test_a_holder_that_hands_out_another_share_is_named_with_evidence_and_nothing_is_committed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     honest = HandedPart.to
 
     def lie(self: HandedPart, *who: Any) -> dict[str, bytes]:
@@ -1055,8 +1081,8 @@ async def test_a_holder_that_hands_out_another_share_is_named_with_evidence_and_
 
 async def test_a_committed_stage_covers_the_shares_and_a_result_names_them(world: World) -> None:
     """What a holder hands out can be held against the ledger: all else in the hash is there."""
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     assert await world.run(job) == "certified"
     holding = HeldShares.decode(world.agents["bureau"].stores.held.load(job))
     assert sorted(holding.commitments) == ["component-0-0", "component-1-0", "component-2-0"]
@@ -1076,8 +1102,8 @@ async def test_a_committed_stage_covers_the_shares_and_a_result_names_them(world
 async def test_nobody_signs_a_result_that_names_other_shares(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     digest_of = steps.shares_digest
     monkeypatch.setattr(steps, "shares_digest", lambda made: digest_of(made | {"component-0-0": bytes(32)}))
 
@@ -1090,14 +1116,13 @@ async def test_nobody_signs_a_result_that_names_other_shares(
     assert "RESULT_OF_OTHER_SHARES" in reasons
 
 
-@pytest.mark.parametrize("program", [STATISTICS, "private-join"])
+@pytest.mark.parametrize(("program", "parameters"), [(STATISTICS, FIGURES), (JOIN, {"receivers": ["bank"]})])
 @pytest.mark.parametrize("lost", [False, True], ids=["killed", "killed and its share lost"])
 async def test_a_receiver_that_is_killed_at_the_release_gets_its_result_again(
-    world: World, program: str, lost: bool
+    world: World, program: str, parameters: dict[str, Value], lost: bool
 ) -> None:
-    uses = USED if program == STATISTICS else {org: {"person": "join"} for org in ORGS}
-    world.grant_all(program, GRANTED)
-    job = world.propose(program, uses, FIGURES if program == STATISTICS else {})
+    world.grant_all(program)
+    job = world.propose(program, parameters)
 
     def kill() -> None:
         if lost:
@@ -1105,16 +1130,9 @@ async def test_a_receiver_that_is_killed_at_the_release_gets_its_result_again(
         world.ledger.tasks["bank"]._spawn(world.ledger.before["kill bank"]("bank"))
 
     scene = Scene(world, "bank", RELEASING, kill)
-    ends = await world.run(job)
+    assert await world.run(job) == "certified"
     assert scene.acted
-    if lost and program != STATISTICS:
-        assert ends == "aborted", "only the owner itself knows how it shuffled"
-        assert [body["cause"] for body in world.evidence("bank", "abort")] == ["AGENT_RESTARTED"]
-        return
-    assert ends == "certified"
-    result = world.agents["bank"].stores.results.load(job)
-    assert result is not None
-    assert result.values["rows"] == COMMON
+    assert world.figures("bank", job)[JOINED] == COMMON
 
 
 async def test_a_holder_that_is_gone_at_the_release_costs_no_result(
@@ -1122,16 +1140,16 @@ async def test_a_holder_that_is_gone_at_the_release_costs_no_result(
 ) -> None:
     """The other holder of each share has the same; the third share is the receiver's own."""
     monkeypatch.setattr(release, "OTHER_HOLDER_S", 0.0)
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     registry = world.agents["registry"]
     Scene(world, "bank", RELEASING, lambda: registry.place.listener.accept_keys(()))
     assert await world.run(job) == "certified"
 
 
 async def test_shares_that_are_lost_before_the_reveal_end_the_job_by_name(world: World) -> None:
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     killed: list[str] = []
 
     async def kill(org: str) -> None:
@@ -1151,8 +1169,8 @@ async def test_a_disk_that_is_full_for_a_while_loses_nothing(
 ) -> None:
     """Every durable write of the agent is refused twice, wherever it comes in the job."""
     monkeypatch.setattr(task_module, "WRITE_AGAIN_S", (0.0, 0.0))
-    world.grant_all(STATISTICS, GRANTED)
-    job = world.propose(STATISTICS, USED, FIGURES)
+    world.grant_all(STATISTICS)
+    job = world.propose(STATISTICS, FIGURES)
     refused: Counter[str] = Counter()
 
     def full(path: Path) -> None:
