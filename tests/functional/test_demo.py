@@ -27,7 +27,8 @@ def test_the_demo_runs_to_its_end_and_leaves_no_process(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-2_000:]
-    for sign in ("What was shown", "QUOTA_EXHAUSTED", "NOT VALID", "every proof holds", "AUC", "hidden: figures"):
+    signs = ("What was shown", "QUOTA_EXHAUSTED", "NOT VALID", "every proof holds", "AUC", "hidden: figures")
+    for sign in signs:
         assert sign in done.stdout
     left = [
         item
