@@ -12,8 +12,15 @@ from chain.primitives.settings import Section, matching, within
 BATCH_MAX = 1_000
 WAIT_MS_MAX = 20_000
 
-HashText = Annotated[str, matching("[0-9a-f]{64}", "64 hex digits, in lower case")]
-HexText = Annotated[str, matching("([0-9a-f]{2})*", "bytes as hex, two digits in lower case each")]
+
+def _stated(pattern: str) -> pydantic.WithJsonSchema:
+    """State the pattern of the whole of a text in the OpenRPC document."""
+    return pydantic.WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+
+
+_HASH, _HEX, _CHALLENGE, _SIGNATURE = "[0-9a-f]{64}", "([0-9a-f]{2})*", "[0-9a-f]{80}", "[0-9a-f]{128}"
+HashText = Annotated[str, matching(_HASH, "64 hex digits, in lower case"), _stated(_HASH)]
+HexText = Annotated[str, matching(_HEX, "bytes as hex, two digits in lower case each"), _stated(_HEX)]
 HeightNumber = Annotated[int, within(0, U64_MAX, "a height")]
 NAME_BYTES_MAX = 255
 
@@ -24,7 +31,11 @@ def _name(text: str) -> str:
     return text
 
 
-NameText = Annotated[str, pydantic.AfterValidator(_name)]
+NameText = Annotated[
+    str,
+    pydantic.AfterValidator(_name),
+    pydantic.WithJsonSchema({"type": "string", "maxLength": NAME_BYTES_MAX}),
+]
 """Name of a contract, method, map, event or subject."""
 
 
@@ -61,8 +72,10 @@ class SessionRequest(Section):
     """A member's key, and its signature of a challenge of this node."""
 
     key: HashText
-    challenge: Annotated[str, matching("[0-9a-f]{80}", "80 hex digits, as getChallenge answers")]
-    signature: Annotated[str, matching("[0-9a-f]{128}", "128 hex digits")]
+    challenge: Annotated[
+        str, matching(_CHALLENGE, "80 hex digits, as getChallenge answers"), _stated(_CHALLENGE)
+    ]
+    signature: Annotated[str, matching(_SIGNATURE, "128 hex digits"), _stated(_SIGNATURE)]
 
 
 class SendOne(Section):

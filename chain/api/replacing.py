@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 from chain.api.rpc import Method
@@ -11,7 +12,7 @@ from chain.ledger.ledger import Ledger
 from chain.ledger.store.faults import DataDamaged
 from chain.primitives.errors import AssentError
 
-ABOUT_THE_NODE = frozenset({"getNodeInfo", "getSyncStatus", "getPeers", "getConsensusStatus"})
+ABOUT_THE_NODE = frozenset({"getNodeInfo", "getSyncStatus", "getPeers", "getConsensusStatus", "rpc.discover"})
 
 
 class Replacing(AssentError):
@@ -29,6 +30,7 @@ def while_whole(ledger: Ledger, methods: Mapping[str, Method]) -> Mapping[str, M
 
 
 def _guarded(ledger: Ledger, answer: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+    @wraps(answer)
     async def guarded(params: Any) -> Any:
         before = ledger.replaced
         if ledger.replacing:

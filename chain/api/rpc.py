@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pydantic
@@ -31,6 +31,7 @@ from chain.api.metrics import Metrics
 from chain.api.port import ViewFailed
 from chain.api.principals import AccessScope, Principal
 from chain.api.request_timeout import answered_by
+from chain.api.results import Schema
 from chain.api.turns import SLICE_S, Busy, Metered
 from chain.config import RpcSection
 from chain.primitives.errors import AssentError, LimitError
@@ -49,11 +50,15 @@ FAULTS_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One RPC method: what it takes, the model of its parameters, and the coroutine that answers."""
+    """One RPC method: what it needs, the model of its parameters, and the coroutine that answers."""
 
     scope: AccessScope
     params: type[Section]
     answer: Callable[[Any], Awaitable[Any]]
+    result: Schema = field(default_factory=dict)
+    """JSON Schema of what it answers (`chain.api.results`)."""
+    errors: tuple[type[AssentError], ...] = ()
+    """What a call may end with beside what all may (`chain.api.openrpc`)."""
 
 
 class AnswerTooLarge(AssentError):

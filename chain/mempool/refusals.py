@@ -108,3 +108,11 @@ class SenderFull(TransactionRefused):
     """A sender whose share of the pool is used up: wait until some of its transactions are on the ledger."""
 
     code = "sender_full"
+
+
+REFUSALS: tuple[type[TransactionRefused], ...] = (
+    *(TooLarge, Malformed, SignedForAnotherChain, DuplicateTransaction, AlreadyCommitted, TransactionExpired),
+    *(TooFarAhead, GasLimitTooHigh, UnknownSender, KeyRevoked, OrgSuspended, OrgExpelled, BadSignature),
+    *(PoolFull, SenderFull),
+)
+"""All of them."""

@@ -177,4 +177,6 @@ def within(low: int, high: int, unit: str) -> pydantic.WrapValidator:
             raise ValueError(f"{unit} in {low}..{high}")
         return number
 
-    return pydantic.WrapValidator(check)
+    return pydantic.WrapValidator(
+        check, json_schema_input_type=Annotated[int, pydantic.Field(ge=low, le=high)]
+    )

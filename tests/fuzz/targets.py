@@ -477,7 +477,8 @@ def rpc_seeds() -> list[bytes]:
     tx = encode(ledger.read.transactions(2)[0]).hex()
     entry = {"contract": "datasets", "map": "datasets", "key": "bank/credit"}
     calls: dict[str, dict[str, Any]] = {
-        "getChallenge": {}, "openSession": {"key": "ab" * 32, "challenge": "ab" * 40, "signature": "ab" * 64},
+        "rpc.discover": {}, "getChallenge": {},
+        "openSession": {"key": "ab" * 32, "challenge": "ab" * 40, "signature": "ab" * 64},
         "getBlockNumber": {}, "getBlockByNumber": {"height": 2}, "getHeader": {"height": 2},
         "getBlockByHash": {"hash": ledger.head.header_hash.hex()}, "getGenesis": {}, "getSealerList": {},
         "getPeers": {}, "getTransaction": {"id": receipt.tx_id.hex(), "withProof": True},

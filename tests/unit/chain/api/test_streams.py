@@ -245,6 +245,7 @@ BOUNDED = {
 }
 """Answers that hold a list, and what bounds it; the answers of a request end at rpc.max_answer_bytes."""
 SINGLE = {
+    "rpc.discover",
     "getBlockNumber", "getHeader", "sendTransaction", "getTransaction", "getPendingTxSize",
     "getTotalTransactionCount", "getChallenge", "openSession", "call", "getCode", "getABI", "getState",
 }  # fmt: skip
