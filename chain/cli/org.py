@@ -85,6 +85,7 @@ def org_show(session: Session, org_id: str, as_json: bool) -> None:
         ["agent", record["agent_address"] or "none"],
         *[["key", f"{k['key'].hex()}  {', '.join(k['roles'])}, {k['status']}"] for k in keys],
         *[["node", f"{n['name']}  {n['role']}, {n['address']}"] for n in nodes],
+        *[["node key", f"{n['public_key'].hex()}  {n['name']}"] for n in nodes],
     ]
     print_table(f"organisation {org_id}", ["field", "value"], rows)
     print_text(trust)

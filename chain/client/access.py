@@ -104,8 +104,8 @@ def _check_known(url: str, shown: bytes | None, known: Collection[bytes]) -> Non
         with contextlib.suppress(CertificateInvalid):
             raise UnknownNode(
                 f"{url} shows the key {peer_key(shown).hex()}, which is no founder's of this chain and not "
-                "named; if its operator says that it is this node's, give it: --pin KEY (node_key in "
-                "agent.toml)"
+                "named; if its operator, or assent org show ORG at a node that you know, says that it is "
+                "this node's, give it: --pin KEY (node_key in agent.toml)"
             ) from None
         raise UnknownNode(
             f"{url} shows a certificate that is no node's own; name the file of its authority: --ca FILE "

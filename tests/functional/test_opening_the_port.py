@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 from live import assent
 
+from chain.cli import processes
 from chain.cli.init import create_consortium, org_ports
+from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.primitives.headstatement import head_from_json
 from chain.primitives.settings import split_address
@@ -101,3 +103,57 @@ def test_a_node_that_others_would_reach_unasked_does_not_start(tmp_path: Path) -
         "node.toml: rpc.listen = '0.0.0.0:1': other hosts reach it, and [rpc] tls and principals is off; set"
     )
     assert said in refused.stderr
+
+
+@pytest.mark.functional
+def test_the_key_of_a_node_that_is_no_founders_is_learned_from_the_ledger_as_the_document_says(
+    tmp_path: Path,
+) -> None:
+    """By the genesis alone its new key is refused; by another node's word, proved, it is the pin."""
+    made = create_consortium(tmp_path / "host", ["bank", "bureau"], [], 0, "joins")
+    urls = {}
+    for org in made.orgs:
+        before = org.node_config.read_text()
+        org.node_config.write_text(before.replace("[rpc]", "[rpc]\ntls = true\nprincipals = true"))
+        urls[org.name] = f"https://{load_node_config(org.node_config)[0].rpc.listen}"
+    bureau = made.org("bureau")
+    shutil.copy(made.genesis, tmp_path / "genesis.json")
+    text = (REPOSITORY / "docs/rpc.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```console newcomer\n(.*?)```", text, re.DOTALL)
+    block = block.replace("https://10.0.0.7:30301", urls["bank"]).replace(
+        "https://10.0.0.8:30301", urls["bureau"]
+    )
+    learn, ask = re.findall(r"^\$ (assent .*)$", block, re.MULTILINE)
+    try:
+        assert assent("start", made.path).returncode == 0
+        for org in made.orgs:
+            secret = typed(f"assent node token new anna --config {org.node_config}", tmp_path)
+            assert secret.returncode == 0, secret.stderr
+            urls[org.name] = secret.stdout.strip()
+        assert assent("key", "new", bureau.path / "next.key").returncode == 0
+        moved = assent(
+            "validator",
+            "rotate-key",
+            "bureau-node",
+            "--new-key",
+            bureau.path / "next.key",
+            "--as",
+            bureau.path,
+        )
+        assert moved.returncode == 0, moved.stderr
+        new = json.loads(assent("key", "show", bureau.path / "next.key", "--json").stdout)["public"]
+        unpinned = ask.replace(" --pin NODE_KEY", "")
+
+        def refused() -> bool:
+            return f"shows the key {new}" in typed(unpinned, tmp_path, urls["bureau"]).stderr
+
+        processes.wait_until(bureau, "node", refused, 90)
+        learned = typed(learn, tmp_path, urls["bank"])
+        assert learned.returncode == 0, learned.stderr
+        assert "verified: state proofs under certified headers" in learned.stdout
+        (pin,) = re.findall(r"([0-9a-f]{64})\s+bureau-node", learned.stdout)
+        assert pin == new
+        known = typed(ask.replace("NODE_KEY", pin), tmp_path, urls["bureau"])
+        assert known.returncode == 0, known.stderr
+    finally:
+        assent("stop", made.path)
