@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from chain.primitives.acts import act_digest
+from chain.primitives.contractrecords import ORGS
 from chain.primitives.errors import DecodeError
 from chain.primitives.runtimeport import (
     ARGS_BYTES_MAX,
@@ -51,6 +53,9 @@ GENESIS_GAS = 10**10
 GENESIS_BYTES = 10**8
 BY_LIFECYCLE = f"contract:{LIFECYCLE}"
 """`ctx.caller` of @init and @migrate, at genesis too: members decide about contracts, none of them calls."""
+BY_RUNTIME = "runtime"
+"""`ctx.caller` of the function of `orgs` that is asked before a call; a member's begins with "org:"."""
+OVERSEER = "oversee"
 _PUBLIC = ("export", "view")
 
 # Room for the interpreter's own frames (limits.STACK_MAX), so that no verdict depends on the host's stack.
@@ -125,7 +130,31 @@ class ContractRuntime:
         refusal = self._directory.identify(machine, call.sender)
         if refusal:
             raise Reverted(refusal, f"key {call.sender.hex()[:16]}: {SIGNER_REFUSALS[refusal]}")
-        return self._call(machine, call, self._method(machine, call.contract, call.method))
+        function = self._method(machine, call.contract, call.method)
+        if function.kind == "view" or not self._directory.oversees(machine, f"{call.contract}.{call.method}"):
+            return self._call(machine, call, function)
+        answer = self._oversee(machine, call)
+        if answer["now"]:
+            return self._call(machine, call, function)
+        # Noted only if it could be done now: what another key is asked for is never a call that is refused.
+        kept = machine.keep()
+        self._call(machine, call, function)
+        machine.restore(kept)
+        data = encode(machine, answer, RESULT)
+        machine.charge(len(data))
+        return data
+
+    def _oversee(self, machine: Machine, call: Call) -> Value:
+        """Ask `orgs` whether a call is to be done now, or noted until other keys see it."""
+        overseer = self._method(machine, ORGS, OVERSEER)
+        given: dict[str, Value] = {
+            "call": f"{call.contract}.{call.method}",
+            "digest": act_digest(call.contract, call.method, call.args),
+            "args": _arguments(machine, call.args),
+        }
+        machine.charge(GAS_REMOTE)
+        machine.caller, machine.contract, machine.running = BY_RUNTIME, ORGS, (ORGS,)
+        return isolate(machine, enter(machine, overseer, bind(machine, overseer, [], given)))
 
     def _question(self, machine: Machine, call: Call) -> bytes:
         machine.charge(GAS_TRANSACTION + len(call.args) // GAS_ARGS_BYTES)

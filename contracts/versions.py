@@ -9,9 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chain.primitives.boundedcache import BoundedCache
-from chain.primitives.contractrecords import ORGS, KeyHolder, Versions, read_signer, signer_key, versions_of
+from chain.primitives.contractrecords import (
+    AGENT_ALONE,
+    ORGS,
+    KeyHolder,
+    Versions,
+    read_overseen,
+    read_signer,
+    signer_key,
+    versions_of,
+)
 from chain.primitives.runtimeport import UNKNOWN_SENDER, map_key
 from chain.primitives.values import Value, decode_stored
+from contracts.language.limits import GAS_STATE_READ
 from contracts.language.run.machine import Machine
 
 LIFECYCLE = "lifecycle"
@@ -78,6 +88,10 @@ def _active_key(name: str) -> bytes:
     return map_key("active", name)
 
 
+def _eyes_key(org: str) -> bytes:
+    return map_key("eyes", org)
+
+
 def _signer_of(sender: bytes) -> tuple[str, bytes]:
     return sender.hex(), signer_key(sender)
 
@@ -89,6 +103,8 @@ class Directory:
         """Start with empty memories."""
         self._signers: BoundedCache[bytes, tuple[str, bytes]] = BoundedCache(MEMO_ENTRIES)
         self._key_records: BoundedCache[bytes, KeyHolder] = BoundedCache(MEMO_ENTRIES)
+        self._eyes_keys: BoundedCache[str, bytes] = BoundedCache(MEMO_ENTRIES)
+        self._overseen: BoundedCache[bytes, frozenset[str]] = BoundedCache(MEMO_ENTRIES)
         self._active_keys: BoundedCache[str, bytes] = BoundedCache(MEMO_ENTRIES)
         self._active_records: BoundedCache[bytes, Versions[ActiveRecord]] = BoundedCache(MEMO_ENTRIES)
 
@@ -102,6 +118,19 @@ class Directory:
         if not record.refusal:
             machine.org, machine.roles = record.org, record.roles
         return record.refusal
+
+    def oversees(self, machine: Machine, call: str) -> bool:
+        """Tell whether the signer's organisation asks several keys for a call ("contract.method").
+
+        The steps of agents are not looked up: no call of theirs is one.
+        """
+        if machine.roles == AGENT_ALONE:
+            return False
+        stored = machine.state.get(ORGS, self._eyes_keys.get_or_make(machine.org, _eyes_key))
+        if stored is None:
+            return False
+        machine.charge(GAS_STATE_READ + (len(stored) >> 5))
+        return call in self._overseen.get_or_make(stored, read_overseen)
 
     def active(self, machine: Machine, name: str) -> ActiveRecord | None:
         """Return the record of the version that runs at this height, as this transaction sees it."""

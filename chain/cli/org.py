@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
+from chain.cli import acts
 from chain.cli.governing import NotThere, own_org, say
 from chain.cli.join import new
 from chain.cli.key import KEY_HELP, ProvedKey, proved_key, public_key
 from chain.cli.proposal import not_before_option, propose, reason_option
 from chain.cli.stall_check import nodes_of
-from chain.client.calls import as_account, as_client, call, send
+from chain.client.calls import as_account, as_client, call
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.client.options import Session, session_options
@@ -34,6 +35,8 @@ def org() -> None:
 
 
 org.add_command(new)
+for _command in acts.COMMANDS:
+    org.add_command(_command)
 
 
 @org.command("list")
@@ -64,18 +67,19 @@ def org_list(session: Session, as_json: bool) -> None:
 def org_show(session: Session, org_id: str, as_json: bool) -> None:
     """Show the organisation ID: standing, keys and nodes, proved when the genesis is known."""
 
-    async def work(client: Client) -> tuple[Any, list[Any], list[Any], str]:
+    async def work(client: Client) -> tuple[Any, list[Any], list[Any], list[list[str]], str]:
         record = await client.state("orgs", "orgs", org_id)
         if record is None:
             raise NotThere(f"no organisation {org_id!r}; see: assent org list")
         names: Any = await client.state("orgs", "org_keys", org_id)
         keys = [await client.state("orgs", "keys", name) for name in names or []]
         nodes = [node for node in await nodes_of(client) if node["org"] == org_id]
-        return record, keys, nodes, trust_line(client)
+        return record, keys, nodes, await acts.act_rows(client, org_id), trust_line(client)
 
-    record, keys, nodes, trust = as_client(session, work)
+    record, keys, nodes, asked, trust = as_client(session, work)
     if as_json:
-        print_json({"org": to_json(record), "keys": to_json(keys), "nodes": to_json(nodes)})
+        shown = {"org": to_json(record), "keys": to_json(keys), "nodes": to_json(nodes)}
+        print_json({**shown, "acts": asked})
         return
     rows = [
         ["name", record["name"]],
@@ -84,6 +88,7 @@ def org_show(session: Session, org_id: str, as_json: bool) -> None:
         ["member since height", record["joined"]],
         ["agent", record["agent_address"] or "none"],
         *[["key", f"{k['key'].hex()}  {', '.join(k['roles'])}, {k['status']}"] for k in keys],
+        *asked,
         *[["node", f"{n['name']}  {n['role']}, {n['address']}"] for n in nodes],
         *[["node key", f"{n['public_key'].hex()}  {n['name']}"] for n in nodes],
     ]
@@ -258,11 +263,18 @@ async def _own_key(account: SigningClient, text: str, option: str) -> ProvedKey:
 @org.command("revoke-key")
 @click.argument("old_key", metavar="KEY")
 @reason_option
+@click.option("--anyway", is_flag=True, help="Even if fewer keys are left than an act asks for.")
 @json_option
 @reports_errors
 @session_options
-def revoke_key(session: Session, old_key: str, reason: str, as_json: bool) -> None:
+def revoke_key(session: Session, old_key: str, reason: str, anyway: bool, as_json: bool) -> None:
     """End KEY of one's own organisation; what it signed before stays valid."""
     key = public_key(old_key, "KEY")
-    receipt = send(session, "orgs", "revoke_key", {"key": key, "reason": reason})
+
+    async def work(account: SigningClient) -> Receipt:
+        if not anyway:
+            await acts.check_enough_left(account.client, await own_org(account), key)
+        return await call(account, "orgs", "revoke_key", {"key": key, "reason": reason})
+
+    receipt = as_account(session, work)
     say(receipt, as_json, f"{key.hex()} signs nothing after height {receipt.height}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
+from chain.client.acts import noted, was_noted
 from chain.client.client import Client
 from chain.client.options import Session, run
 from chain.client.signing import SigningClient, TransactionFailed
@@ -103,6 +104,21 @@ _REMEDIES: Mapping[str, str] = {
     "anew at midnight UTC",
     "TOO_MANY_LIBRARIES_TODAY": "an organisation publishes 200 libraries a day; the count begins anew at "
     "midnight UTC",
+    "UNKNOWN_ACT": "see: assent org eyes",
+    "BAD_EYES": "from 1 to 32 keys; 1 asks for no second one",
+    "TOO_FEW_KEYS": "fewer of the organisation's keys count for this act; register another first: assent org "
+    "add-key",
+    "NOT_OF_A_DATASET": "datasets have approvals, resumptions, versions and approvers; the other acts are "
+    "the organisation's",
+    "KEY_NOT_COUNTED": "several keys see this act, and this one is none of them: an agent's key never is, "
+    "and who counts is shown by: assent org eyes",
+    "ALREADY_SEEN": "this key has seen it, and another one does it; which, and until when: "
+    "assent org pending",
+    "TOO_MANY_PENDING": "32 acts of the organisation wait for other keys; see one, or drop it: assent org "
+    "pending",
+    "TOO_MANY_PENDING_TODAY": "an organisation begins 500 acts a day that several keys see; the count begins "
+    "anew at midnight UTC",
+    "UNKNOWN_PENDING": "no such act waits: it was done, dropped or has lapsed; see: assent org pending",
     # --- datasets, grants, jobs
     "ORG_ROLE_MISSING": "the organisation lacks the role; see: assent org show",
     "ORG_NOT_ACTIVE": "a member that takes part was suspended or expelled; see: assent org list",
@@ -222,12 +238,19 @@ def remedy(contract: str, code: str) -> str:
 async def call(
     account: SigningClient, contract: str, method: str, args: dict[str, Value], gas: int = GAS
 ) -> Receipt:
-    """Send a call and wait for its receipt; raise RefusedByLedger with code and remedy."""
+    """Send a call and wait for its receipt; raise RefusedByLedger with code and remedy.
+
+    Raises Noted where the organisation asks that other keys make the same call before it is done.
+    """
     try:
-        return await account.send(contract, method, args, gas_limit=gas)
+        receipt = await account.send(contract, method, args, gas_limit=gas)
     except TransactionFailed as failed:
         code = failed.reason or failed.receipt.status.upper()
         raise RefusedByLedger(f"{code}: {contract}.{method}: {remedy(contract, code)}") from None
+    answer = result_of(receipt)
+    if was_noted(answer):
+        raise await noted(account.client, account.signer.public, answer["digest"])
+    return receipt
 
 
 def send(session: Session, contract: str, method: str, args: dict[str, Value], gas: int = GAS) -> Receipt:

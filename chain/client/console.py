@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from chain.primitives.errors import AssentError, Exit
+from chain.primitives.errors import AssentError, Exit, Noted
 from chain.primitives.visible import json_text, one_line, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -236,12 +236,21 @@ def speaking() -> Iterator[None]:
 
 
 def reports_errors(command: F) -> F:
-    """Decorate a command: a declared error becomes one message on standard error, and its exit status."""
+    """Decorate a command: a declared error becomes one message on standard error, and its exit status.
+
+    A call that was noted until other keys make it, too, is no error: it is told on standard output.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
+        except Noted as noted:
+            if kwargs.get("as_json"):
+                print_json({"noted": dict(noted.facts)})
+            else:
+                print_lines(str(noted))
+            sys.exit(noted.exit)
         except AssentError as error:
             if kwargs.get("as_json") and not isinstance(error, OutputFailed):
                 print_json({"error": {"code": error.code, "message": str(error)}})

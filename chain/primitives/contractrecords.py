@@ -16,6 +16,9 @@ from chain.primitives.values import Value, decode_value
 
 ORGS = "orgs"
 SIGNER_BYTES_MAX = 65_536
+EYES_BYTES_MAX = 65_536
+AGENT_ALONE = ("agent",)
+"""Roles of a key that only an organisation's agent uses."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -43,6 +46,14 @@ def read_signer(stored: bytes) -> KeyHolder:
         return KeyHolder(str(entry["org"]), tuple(entry["roles"]), signer_refusal(entry["status"]))
     except (KeyError, TypeError):
         raise DecodeError("orgs.keys: expected an entry with org, roles and status") from None
+
+
+def read_overseen(stored: bytes) -> frozenset[str]:
+    """Return the calls ("contract.method") several keys see, by an entry of `eyes`; raise DecodeError."""
+    try:
+        return frozenset(decode_value(stored, max_bytes=EYES_BYTES_MAX)["calls"])
+    except (KeyError, TypeError):
+        raise DecodeError("orgs.eyes: expected an entry with calls") from None
 
 
 @dataclass(frozen=True, slots=True)

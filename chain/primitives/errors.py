@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import ClassVar
 
@@ -11,6 +12,8 @@ class Exit(IntEnum):
 
     REFUSED = 1
     """Not done, for the reason that is printed."""
+    NOTED = 3
+    """Noted, and done when other keys of the organisation have made the same call."""
     DAMAGED = 65
     """Data that cannot be trusted: look before starting again."""
     UNREACHABLE = 69
@@ -30,6 +33,18 @@ class AssentError(Exception):
 
     code: ClassVar[str] = "error"
     exit: ClassVar[Exit] = Exit.REFUSED
+
+
+class Noted(AssentError):
+    """A call that was noted until other keys make it, too: the text says which, until when, and how."""
+
+    code = "noted"
+    exit = Exit.NOTED
+
+    def __init__(self, text: str, facts: Mapping[str, object]) -> None:
+        """`facts` are the same for programs, as JSON values."""
+        super().__init__(text)
+        self.facts = facts
 
 
 class DecodeError(AssentError):

@@ -12,17 +12,20 @@ from collections.abc import Iterable, Mapping
 SYSTEM = frozenset({"orgs", "governance", "lifecycle", "datasets", "programs", "grants", "jobs"})
 SPEAKERS: Mapping[str, frozenset[str]] = {
     "org": SYSTEM,
-    "dataset": frozenset({"datasets", "grants"}),
-    "grant": frozenset({"grants"}),
+    "dataset": frozenset({"datasets", "grants", "orgs"}),
+    "grant": frozenset({"grants", "orgs"}),
     "job": frozenset({"jobs", "grants"}),
-    "program": frozenset({"programs", "jobs"}),
-    "contract": frozenset({"lifecycle", "governance"}),
+    "program": frozenset({"programs", "jobs", "orgs"}),
+    "contract": frozenset({"lifecycle", "governance", "orgs"}),
     "library": frozenset({"lifecycle"}),
-    "node": frozenset({"governance"}),
-    "proposal": frozenset({"governance"}),
+    "node": frozenset({"governance", "orgs"}),
+    "proposal": frozenset({"governance", "orgs"}),
     "params": frozenset({"governance"}),
 }
-"""Kind -> contracts whose events are not foreign to its subjects. Of other kinds nobody is the owner."""
+"""Kind -> contracts whose events are not foreign to its subjects. Of other kinds nobody is the owner.
+
+`orgs` tells there which keys of an organisation saw an act before it was done.
+"""
 REFUSED = "Refused"
 """The ledger's own event of a call that failed; no contract can declare an event of this name."""
 

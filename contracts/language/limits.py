@@ -81,7 +81,9 @@ DEFAULT_GAS = 1_000_000
 
 # --- gas -------------------------------------------------------------------------------------------------
 GAS_TRANSACTION = 600
-"""Finding the sender's organisation and the contract's code; the ledger's receipt and rows."""
+"""Finding the sender's organisation, whether it asks several keys for its acts, and the contract's code; the
+ledger's receipt and rows.
+"""
 GAS_ARGS_BYTES = 4
 """Bytes of arguments for one gas: 5 ns each in the ledger, and a block's bytes have a bound of their own."""
 GAS_NODE = 1

@@ -1,4 +1,4 @@
-"""Members of the consortium: their roles, signing keys and agents."""
+"""Members of the consortium: their roles, signing keys and agents, and the acts for which several keys are asked."""
 
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 ORG_ROLES = ("owner", "user", "compute", "auditor", "operator")
@@ -12,11 +12,65 @@ MEMBER_FIELDS = ["agent_address", "agent_key", "id", "keys", "name", "roles"]
 # What a key that is to be registered signs: this, the chain, the key itself and its organisation.
 POSSESSION_TAG = b"assent/key-possession\x00"
 
+# Acts for which an organisation may ask several of its keys -> the role of those that count; admins always do.
+ACTS = {
+    "keys": "admin",
+    "votes": "admin",
+    "programs": "admin",
+    "approvals": "steward",
+    "requests": "steward",
+    "resumptions": "steward",
+    "versions": "steward",
+    "approvers": "steward",
+    "jobs": "steward",
+}
+# Each call of an act -> (act, kind of the history that it is about, the argument that names it). What stops or
+# ends something is not here: one key does it, at once.
+CALLS = {
+    "orgs.add_key": ("keys", "", ""),
+    "orgs.rotate_key": ("keys", "", ""),
+    "orgs.set_agent": ("keys", "", ""),
+    "orgs.set_eyes": ("keys", "", ""),
+    "governance.rotate_node_key": ("keys", "node", "name"),
+    "governance.propose": ("votes", "", ""),
+    "governance.approve": ("votes", "proposal", "seq"),
+    "lifecycle.propose": ("votes", "contract", "name"),
+    "lifecycle.approve": ("votes", "contract", "name"),
+    "lifecycle.unfreeze": ("votes", "contract", "name"),
+    "programs.propose": ("programs", "program", "id"),
+    "programs.approve": ("programs", "", ""),
+    "programs.retract_retirement": ("programs", "program", "id"),
+    "jobs.vote_program": ("programs", "", ""),
+    "grants.approve": ("approvals", "grant", "id"),
+    "grants.request": ("requests", "grant", "id"),
+    "grants.resume": ("resumptions", "grant", "id"),
+    "datasets.resume": ("resumptions", "dataset", "id"),
+    "datasets.register": ("versions", "dataset", "id"),
+    "datasets.new_version": ("versions", "dataset", "id"),
+    "datasets.set_approvers": ("approvers", "dataset", "id"),
+    "jobs.propose": ("jobs", "", ""),
+}
+# Acts about a dataset, for which its owner may ask more keys than for its other datasets.
+DATASET_ACTS = ("approvals", "resumptions", "versions", "approvers")
+PENDING_MAX = 32
+PENDING_MS = 259200000
+# Acts that an organisation begins in a day (UTC): histories of others are told of these.
+PENDING_A_DAY_MAX = 500
+SUBJECT_CHARS_MAX = 128
+
 orgs = Map(str, dict)
 keys = Map(str, dict)
 org_keys = Map(str, list)
 registered = Map(str, dict)  # org -> {day, today: keys that it registered on that day}
 members = Var(list, [])
+eyes = Map(str, dict)  # org -> {acts: {act: k}, datasets: {act: how many ask more}, calls: those the runtime asks about}
+dataset_eyes = Map(tuple[str, str], dict[str, int])  # (org, its dataset) -> {act: k}
+pending = Map(tuple[str, bytes], dict)  # (org, digest) -> a call that not enough keys have seen
+pending_of = Map(str, list[bytes])  # org -> digests of these, the oldest first
+daily = Map(str, dict)  # org -> {day, act: how often on that day}; the next day's first act overwrites it
+
+datasets = Contract("datasets")
+grants = Contract("grants")
 
 OrgJoined = Event(org=subject, by=subject, name=str, roles=list)
 KeyAdded = Event(org=subject, by=subject, key=bytes, roles=list)
@@ -25,6 +79,34 @@ OrgExpelled = Event(org=subject, by=subject)
 OrgSuspended = Event(org=subject, by=subject)
 OrgReinstated = Event(org=subject, by=subject)
 AgentSet = Event(org=subject, by=subject, agent_key=bytes, agent_address=str)
+EyesSet = Event(org=subject, by=subject, about=list[subject], act=str, k=int, before=int)
+ActPending = Event(
+    org=subject,
+    by=subject,
+    about=list[subject],
+    act=str,
+    call=str,
+    digest=bytes,
+    needed=int,
+    seen=list,
+    until=int,
+)
+ActSeen = Event(
+    org=subject,
+    by=subject,
+    about=list[subject],
+    act=str,
+    call=str,
+    digest=bytes,
+    needed=int,
+    seen=list,
+    until=int,
+    done=bool,
+)
+ActDropped = Event(
+    org=subject, by=subject, about=list[subject], act=str, call=str, digest=bytes, seen=list, reason=str
+)
+ActLapsed = Event(org=subject, by=subject, about=list[subject], act=str, call=str, digest=bytes, seen=list)
 
 
 @init
@@ -98,6 +180,7 @@ def replace_admin(org: str, key: bytes, proof: bytes):
         if "admin" in keys[name]["roles"]:
             end_key(org, keys[name]["key"], "replaced by the members")
     put_key(org, key, ["admin"])
+    ask_one_admin(org)
     KeyAdded(org="org:" + org, by=ctx.origin, key=key, roles=["admin"])
 
 
@@ -235,6 +318,250 @@ def set_agent(agent_key: bytes, agent_address: str, proof: bytes):
     record["agent_address"] = agent_address
     orgs[org] = record
     AgentSet(org="org:" + org, by="org:" + org, agent_key=agent_key, agent_address=agent_address)
+
+
+# --- acts that several keys see --------------------------------------------------------------------------
+
+
+@export
+def set_eyes(act: str, dataset: str, k: int):
+    """Ask k of one's own keys for an act, of one dataset alone if it is named; 1 asks for no second key."""
+    org = admin()
+    require(act in ACTS, "UNKNOWN_ACT")
+    require(0 < k <= KEYS_MAX, "BAD_EYES")
+    require(k == 1 or k <= len([name for name in org_keys[org] if counts(org, act, name)]), "TOO_FEW_KEYS")
+    if dataset != "":
+        require(act in DATASET_ACTS, "NOT_OF_A_DATASET")
+        require(datasets.dataset_of(dataset)["owner"] == org, "NOT_OWNER")
+    before = keep_eyes(org, act, dataset, k)
+    about = [] if dataset == "" else ["dataset:" + dataset]
+    EyesSet(org="org:" + org, by="org:" + org, about=about, act=act, k=k, before=before)
+
+
+def keep_eyes(org: str, act: str, dataset: str, k: int) -> int:
+    """Keep how many keys are asked for, and which calls the runtime has to ask about; returns the number before."""
+    row = eyes_row(org)
+    before = asked_for(org, row, act, dataset)
+    if dataset == "":
+        put_more(row["acts"], act, k, 1)
+    else:
+        of_dataset = dataset_eyes.get((org, dataset), {})
+        put_more(of_dataset, act, k, 1)
+        if len(of_dataset) > 0:
+            dataset_eyes[org, dataset] = of_dataset
+        elif (org, dataset) in dataset_eyes:
+            del dataset_eyes[org, dataset]
+        more = (1 if k > 1 else 0) - (1 if before > 1 else 0)
+        put_more(row["datasets"], act, row["datasets"].get(act, 0) + more, 0)
+    asked = [one for one in ACTS if one in row["acts"] or one in row["datasets"]]
+    row["calls"] = [call for call in CALLS if CALLS[call][0] in asked or call == "orgs.set_eyes"]
+    if len(asked) > 0:
+        eyes[org] = row
+    elif org in eyes:
+        del eyes[org]
+    return before
+
+
+def put_more(row: dict, name: str, number: int, usual: int):
+    """Keep a number that is more than the usual one, and no other."""
+    if number > usual:
+        row[name] = number
+    elif name in row:
+        del row[name]
+
+
+def ask_one_admin(org: str):
+    """An organisation whose admin keys members replaced by one has no second admin key to ask for."""
+    for act in ACTS:
+        if ACTS[act] == "admin" and act in eyes_row(org)["acts"]:
+            before = keep_eyes(org, act, "", 1)
+            EyesSet(org="org:" + org, by=ctx.origin, about=[], act=act, k=1, before=before)
+
+
+@export
+def oversee(call: str, digest: bytes, args: dict) -> dict:
+    """Note that the signer's key sees this call of its organisation; `now` tells whether it is to be done.
+
+    The runtime asks this, and nobody else can, before a call that is in `eyes[org]["calls"]`.
+    """
+    require(ctx.caller == "runtime", "RUNTIME_ONLY")
+    org = ctx.org
+    act = CALLS[call][0]
+    needed = eyes_needed(org, call, args)
+    row = pending.get((org, digest))
+    if row is not None and ctx.block_time >= row["until"]:
+        row = None
+    answer = {"now": True, "act": act, "call": call, "digest": digest, "needed": needed, "seen": 1, "until": 0}
+    if row is None and needed == 1:
+        return answer
+    require(needed == 1 or counts(org, act, ctx.signer), "KEY_NOT_COUNTED")
+    key = bytes.fromhex(ctx.signer)
+    seen = [] if row is None else [one for one in row["seen"] if counts(org, act, one["key"].hex())]
+    others = [one for one in seen if one["key"] != key]
+    answer["now"] = len(others) + 1 >= needed
+    require(answer["now"] or len(others) == len(seen), "ALREADY_SEEN")
+    seen = others + [{"key": key, "tx": bytes.fromhex(ctx.tx_id), "at": ctx.block_time}]
+    answer["seen"] = len(seen)
+    if row is None:
+        answer["until"] = begin_act(org, call, digest, subjects_of(call, args), needed, seen)
+        return answer
+    answer["until"] = row["until"]
+    row["seen"] = seen
+    row["needed"] = needed
+    if answer["now"]:
+        forget_act(org, digest)
+    else:
+        pending[org, digest] = row
+    ActSeen(
+        org="org:" + org,
+        by="org:" + org,
+        about=row["about"],
+        act=act,
+        call=call,
+        digest=digest,
+        needed=needed,
+        seen=seen,
+        until=row["until"],
+        done=answer["now"],
+    )
+    return answer
+
+
+def begin_act(org: str, call: str, digest: bytes, about: list, needed: int, seen: list) -> int:
+    """Note a call as pending, after what has lapsed is cleared away; returns until when."""
+    for old in pending_of.get(org, []):
+        if ctx.block_time >= pending[org, old]["until"]:
+            lapse_act(org, old)
+    listed = pending_of.get(org, [])
+    require(len(listed) < PENDING_MAX, "TOO_MANY_PENDING")
+    require(count_today(org, "pending") <= PENDING_A_DAY_MAX, "TOO_MANY_PENDING_TODAY")
+    pending_of[org] = listed + [digest]
+    act = CALLS[call][0]
+    until = ctx.block_time + PENDING_MS
+    pending[org, digest] = {
+        "act": act,
+        "call": call,
+        "about": about,
+        "needed": needed,
+        "seen": seen,
+        "until": until,
+    }
+    ActPending(
+        org="org:" + org,
+        by="org:" + org,
+        about=about,
+        act=act,
+        call=call,
+        digest=digest,
+        needed=needed,
+        seen=seen,
+        until=until,
+    )
+    return until
+
+
+@export
+def drop(digest: bytes, reason: str):
+    """Take back a pending act of one's own organisation: one key is enough."""
+    require("admin" in ctx.roles or "steward" in ctx.roles, "KEY_ROLE_MISSING")
+    check_text(reason)
+    org = ctx.org
+    row = pending.get((org, digest))
+    require(row is not None, "UNKNOWN_PENDING")
+    forget_act(org, digest)
+    ActDropped(
+        org="org:" + org,
+        by="org:" + org,
+        about=row["about"],
+        act=row["act"],
+        call=row["call"],
+        digest=digest,
+        seen=row["seen"],
+        reason=reason,
+    )
+
+
+def lapse_act(org: str, digest: bytes):
+    row = pending[org, digest]
+    forget_act(org, digest)
+    ActLapsed(
+        org="org:" + org,
+        by="org:" + org,
+        about=row["about"],
+        act=row["act"],
+        call=row["call"],
+        digest=digest,
+        seen=row["seen"],
+    )
+
+
+def forget_act(org: str, digest: bytes):
+    del pending[org, digest]
+    pending_of[org] = [other for other in pending_of[org] if other != digest]
+
+
+def eyes_row(org: str) -> dict:
+    return eyes.get(org, {"acts": {}, "datasets": {}, "calls": []})
+
+
+def asked_for(org: str, row: dict, act: str, dataset: str) -> int:
+    """How many keys are asked for an act, or for that of this dataset alone."""
+    if dataset == "":
+        return row["acts"].get(act, 1)
+    return dataset_eyes.get((org, dataset), {}).get(act, 1)
+
+
+def eyes_needed(org: str, call: str, args: dict) -> int:
+    """How many keys must see this call: what the organisation asks for the act, or its dataset if that is more."""
+    row = eyes_row(org)
+    act = CALLS[call][0]
+    needed = asked_for(org, row, act, "")
+    if act in row["datasets"]:
+        id = args.get("id", "")
+        dataset = grants.grant_of(id)["dataset"] if CALLS[call][1] == "grant" else id
+        needed = max(needed, asked_for(org, row, act, dataset))
+    if call == "orgs.set_eyes":
+        needed = max(needed, eyes_to_lower(org, row, args))
+    return needed
+
+
+def eyes_to_lower(org: str, row: dict, args: dict) -> int:
+    """As many admins as the act asks for so far, or all where there are fewer; 1 if it is not to ask for fewer."""
+    before = asked_for(org, row, args.get("act", ""), args.get("dataset", ""))
+    if before <= args.get("k", 0):
+        return 1
+    return min(before, len([name for name in org_keys[org] if counts(org, "keys", name)]))
+
+
+def counts(org: str, act: str, name: str) -> bool:
+    """Tell whether a key is one that an act asks for: a person's, of the act's role, that has not ended."""
+    record = keys[name]
+    roles = record["roles"]
+    if record["status"] != "active" or "agent" in roles or record["key"] == orgs[org]["agent_key"]:
+        return False
+    return "admin" in roles or ACTS[act] in roles
+
+
+def subjects_of(call: str, args: dict) -> list:
+    """The histories that a call is about, beside its organisation's."""
+    act, kind, name = CALLS[call]
+    id = str(args.get(name, ""))
+    fits = 0 < len(id) <= SUBJECT_CHARS_MAX and id.strip(ID_LETTERS + "/") == ""
+    return [kind + ":" + id] if kind != "" and fits else []
+
+
+def count_today(org: str, act: str) -> int:
+    """Count an act that stays for ever at nobody's vote; returns how many an organisation did today."""
+    day = ctx.block_time // DAY_MS
+    row = daily.get(org, {"day": day})
+    if row["day"] != day:
+        row = {"day": day}
+    row[act] = row.get(act, 0) + 1
+    daily[org] = row
+    return row[act]
+
+
+# --- questions -------------------------------------------------------------------------------------------
 
 
 @view

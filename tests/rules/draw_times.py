@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from tests.rules import draw_schemas as schemas
@@ -46,6 +46,10 @@ def _anyone(dice: Dice, target: str, **args: object) -> Drawn:
     return dice.signer(dice.member(), "steward"), target, args
 
 
+def _one_of(dice: Dice, org: str, target: str, args: Mapping[str, object]) -> Drawn:
+    return dice.signer(org, "steward"), target, dict(args)
+
+
 def _heights(dice: Dice) -> Iterator[Moment]:
     """Yield heights at which something begins or is over."""
     model = dice.model
@@ -79,6 +83,10 @@ def _moments(dice: Dice) -> Iterator[Moment]:
             if dispute.status == "open":
                 args = {"job": dispute.job, "number": dispute.number}
                 yield dispute.until, partial(_anyone, dice, "jobs.lapse", **args)
+    for place, waiting in model.pending.items():
+        for call in (waiting.call, "orgs.set_eyes"):
+            args = waiting.args if call == waiting.call else {"act": "jobs", "dataset": "", "k": 2}
+            yield waiting.until, partial(_one_of, dice, place[0], call, args)
     for grant in model.grants.values():
         if grant.status == "requested":
             yield grant.decide_by, partial(_anyone, dice, "grants.expire", id=grant.id)

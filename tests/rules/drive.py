@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from chain.primitives.runtimeport import OK
+from tests.rules import draw_eyes as eyes
 from tests.rules import draw_grants as grants
 from tests.rules import draw_jobs as jobs
 from tests.rules import draw_libraries as libraries
@@ -31,6 +32,9 @@ KINDS: dict[Draw, float] = {
     members.rotate_key: 1,
     members.revoke_key: 1,
     members.set_agent: 1,
+    eyes.set_eyes: 2,
+    eyes.see: 12,
+    eyes.drop: 0.5,
     schemas.declare: 2,
     schemas.go_on: 3,
     members.register: 2,
@@ -71,6 +75,8 @@ members change their rules and what they have stopped; the rows of BUSY take tur
 BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("bureau", {members.add_key: 150}),
     ("rival", {members.decide: 150}),
+    ("bank", {members.add_key: 60, eyes.set_eyes: 90, eyes.see: 250}),
+    ("", {members.add_key: 60, members.revoke_key: 20, eyes.set_eyes: 40, eyes.see: 200, grants.request: 30}),
     ("bureau", {schemas.declare: 150}),
     ("bank", {members.propose_contract: 150}),
     ("bureau", {libraries.publish: 150}),
@@ -90,6 +96,7 @@ SPENT_EVERY = 3
 """Of so many histories one begins where everybody has done nearly as much as one contract lets them in a day;
 the rows of SPENT take turns."""
 SPENT: dict[str, dict[Draw, float]] = {
+    "orgs": {members.add_key: 60, eyes.set_eyes: 80, eyes.see: 60, eyes.drop: 20, grants.request: 60},
     "datasets": {members.register: 20, members.dataset_step: 60, schemas.declare: 20, schemas.go_on: 60},
     "grants": {grants.request: 20, grants.other_vote: 40, grants.grant_step: 40},
     "governance": {members.decide: 20, members.decision_step: 80, members.rotate_node_key: 10},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,7 @@ class Model(Rows):
 
     def answer(self, sender: bytes, step: Step) -> Answer:
         """Carry a call out, by the rules."""
+        self.calls += 1
         self.time += step.ms
         self.height += step.blocks
         contract, method = step.target.split(".")
@@ -89,6 +91,20 @@ class Model(Rows):
         rule = getattr(self, f"{contract}_{method}", None)
         self.need(rule is not None, "UNKNOWN_METHOD")
         assert rule is not None
+        sight = None if step.asks else self.see(step.target, step.args)
+        if sight is None:
+            return self._perform(rule, step)
+        answer, note = sight
+        if answer["now"]:
+            result = self._perform(rule, step)
+            note()
+            return result
+        trial = deepcopy(self)
+        trial._perform(getattr(trial, rule.__name__), step)
+        note()
+        return answer
+
+    def _perform(self, rule: Callable[..., Any], step: Step) -> Any:
         result = rule(**step.args)
         self.go()
         return result

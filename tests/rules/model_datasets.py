@@ -194,6 +194,10 @@ class Datasets(Schemas):
     def _declared(self, version: Version) -> Declared:
         return self.schemas[self.datasets[version.dataset].owner, version.schema]
 
+    def owner_of(self, dataset: str) -> str | None:
+        """Return whose dataset this is."""
+        return self.datasets[dataset].owner if dataset in self.datasets else None
+
     def _own_dataset(self, id: str) -> None:
         org = self.role("steward")
         self.need(id in self.datasets, "UNKNOWN_DATASET")

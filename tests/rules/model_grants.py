@@ -67,6 +67,10 @@ class Requests(Datasets):
         """Return why a contract cannot answer as a policy now, or an empty text."""
         raise NotImplementedError
 
+    def dataset_of_grant(self, grant: str) -> str | None:
+        """Return the dataset that a grant is for."""
+        return self.grants[grant].dataset if grant in self.grants else None
+
     def ranks(self) -> dict[str, int]:
         """Return the strength of each profile."""
         return {name: profile["rank"] for name, profile in self.profiles.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 from chain.primitives.values import encode_value
 from tests.rules.base import digest, distinct
-from tests.rules.model_orgs import Orgs
+from tests.rules.model_eyes import Eyes
 
 PART_COLUMNS_MAX, COLUMNS_MAX, KEY_MAX = 64, 1_024, 8
 COLUMN_BYTES_MAX, PART_BYTES_MAX, SCHEMA_BYTES_MAX = 32_768, 65_536, 1_048_576
@@ -74,7 +74,7 @@ class Declared:
         ]
 
 
-class Schemas(Orgs):
+class Schemas(Eyes):
     """The rules of contract `datasets` about schemas."""
 
     def __init__(self, chain_id: bytes) -> None:

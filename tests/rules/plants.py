@@ -81,6 +81,77 @@ PLANTS: dict[str, Plant] = {
         "a member has one key more than it may",
     ),
     # --- datasets
+    # --- acts that several keys see
+    "one-key-is-two-eyes": Plant(
+        "orgs",
+        'others = [one for one in seen if one["key"] != key]',
+        "others = seen",
+        "a key that calls twice counts twice",
+    ),
+    "one-eye-short": Plant(
+        "orgs", "len(others) + 1 >= needed", "len(others) + 2 >= needed", "an act is done one key too early"
+    ),
+    "lapsed-act-counts": Plant(
+        "orgs",
+        'if row is not None and ctx.block_time >= row["until"]:',
+        "if False:",
+        "what a key saw more than three days ago counts",
+    ),
+    "revoked-key-has-eyes": Plant(
+        "orgs",
+        'if record["status"] != "active" or "agent" in roles',
+        'if "agent" in roles',
+        "a key that ended before the act was done counts",
+    ),
+    "agents-have-eyes": Plant(
+        "orgs",
+        'if record["status"] != "active" or "agent" in roles or',
+        'if record["status"] != "active" or',
+        "a key that an agent uses by itself counts",
+    ),
+    "stewards-see-changes-of-keys": Plant(
+        "orgs",
+        'return "admin" in roles or ACTS[act] in roles',
+        'return "admin" in roles or "steward" in roles',
+        "a steward's key counts where admins are asked for",
+    ),
+    "other-arguments-count-together": Plant(
+        "orgs",
+        "    row = pending.get((org, digest))\n    if row is not None and",
+        "    digest = sha256(encode(call))\n    row = pending.get((org, digest))\n    if row is not None and",
+        "two keys that ask for different things do one of them",
+    ),
+    "stopping-is-slowed": Plant(
+        "orgs",
+        '    "grants.request": ("requests", "grant", "id"),\n',
+        '    "grants.request": ("requests", "grant", "id"),\n'
+        '    "grants.suspend": ("approvals", "grant", "id"),\n',
+        "who would stop a use waits for another key",
+    ),
+    "one-admin-asks-for-fewer": Plant(
+        "orgs",
+        "needed = max(needed, eyes_to_lower(org, row, args))",
+        "needed = max(needed, 1)",
+        "one key alone has fewer keys asked for",
+    ),
+    "a-dataset-asks-for-no-more": Plant(
+        "orgs",
+        'if act in row["datasets"]:',
+        'if act in row["datasets"] and needed > 99:',
+        "more keys that are asked of one dataset are not asked",
+    ),
+    "replaced-admins-are-still-asked": Plant(
+        "orgs",
+        '    put_key(org, key, ["admin"])\n    ask_one_admin(org)\n',
+        '    put_key(org, key, ["admin"])\n',
+        "an organisation with one admin key waits for a second one for ever",
+    ),
+    "one-pending-act-too-many": Plant(
+        "orgs",
+        "require(len(listed) < PENDING_MAX",
+        "require(len(listed) <= PENDING_MAX",
+        "an organisation has one pending act more than it may",
+    ),
     "unsealed-schema-used": _without(
         "datasets", 'require(s["status"] == "sealed", "SCHEMA_NOT_SEALED")', "a version has half a schema"
     ),
@@ -265,6 +336,7 @@ PLANTS: dict[str, Plant] = {
             contract, f"<= {bound}, ", f"<= {bound} + 1, ", f"a member has one of the {act} more in a day"
         )
         for contract, act, bound in (
+            ("orgs", "pending", "PENDING_A_DAY_MAX"),
             ("datasets", "registrations", "REGISTRATIONS_A_DAY_MAX"),
             ("datasets", "versions", "VERSIONS_A_DAY_MAX"),
             ("datasets", "parts", "PARTS_A_DAY_MAX"),

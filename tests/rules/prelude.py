@@ -9,6 +9,7 @@ from tests.rules import model_datasets as data
 from tests.rules.draw import DAY_MS, Dice
 from tests.rules.draw_schemas import IDS, SCHEMA
 from tests.rules.model import Step
+from tests.rules.model_eyes import PENDING_A_DAY_MAX
 from tests.rules.model_governance import ROTATIONS_A_DAY_MAX
 from tests.rules.model_grants import GRANT_CHANGES_A_DAY_MAX, PARTNER_VERSIONS_MAX, REQUESTS_A_DAY_MAX
 from tests.rules.model_libraries import LIBRARIES_A_DAY_MAX
@@ -27,6 +28,7 @@ SPEND = "day.spend"
 ANSWERED = "day.answered"
 """Another: how many runs a grant took back today, and with which versions its data were joined."""
 DAILY: dict[str, dict[str, int]] = {
+    "orgs": {"pending": PENDING_A_DAY_MAX},
     "datasets": {
         "registrations": data.REGISTRATIONS_A_DAY_MAX,
         "versions": data.VERSIONS_A_DAY_MAX,

@@ -20,8 +20,11 @@ UNREAD = frozenset(
     {("lifecycle", name) for name in ("sources", "source_uses", "code_bytes")} | {("jobs", "program_votes")}
 )
 CONTRACTS = ("orgs", "governance", "lifecycle", "datasets", "programs", "grants", "jobs")
-SETS = frozenset({"approvals", "votes", "rejections", "missing", "counted", "about", "against", "bound"})
+SETS = frozenset(
+    {"approvals", "votes", "rejections", "missing", "counted", "about", "against", "bound", "calls"}
+)
 EMPTY: Mapping[tuple[str, str], Any] = {
+    ("orgs", "pending_of"): [],
     ("datasets", "schema_counts"): {"drafts": 0, "sealed": 0},
     ("grants", "ballots"): {"approvals": {}, "rejections": []},
     ("grants", "open_jobs"): [],
@@ -51,6 +54,7 @@ class Rows(Governance):
         """Return every row that is not empty."""
         found = {
             **self.rows_orgs(),
+            **self.rows_eyes(),
             **self.rows_schemas(),
             **self.rows_datasets(),
             **self._rows_requests(),

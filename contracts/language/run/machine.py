@@ -14,6 +14,9 @@ Frame = list[Any]
 """[machine, returned value, local 0, local 1, …]"""
 Closure = Callable[[Frame], Any]
 
+Kept = tuple[dict[StateKey, bytes | None], list[Event], dict[str, int], int]
+"""Writes, events, events in histories of others, and bytes that may still be written."""
+
 RESULT, LOCALS = 1, 2
 NO_CHAIN = bytes(32).hex()
 """Chain id where there is no chain, and in genesis, whose hash the chain id is."""
@@ -100,6 +103,14 @@ class Machine:
         self.chain_id = NO_CHAIN
         self.roles: tuple[str, ...] = ()
         self.height = self.block_time = 0
+
+    def keep(self) -> Kept:
+        """Return what the transaction has done to the ledger so far."""
+        return dict(self.writes), list(self.events), dict(self.foreign), self.written
+
+    def restore(self, kept: Kept) -> None:
+        """Take back what was done to the ledger since `keep`; gas and memory stay spent."""
+        self.writes, self.events, self.foreign, self.written = kept
 
     def charge(self, gas: int) -> None:
         """Pay this much gas before working; raise OutOfGas when there is less."""

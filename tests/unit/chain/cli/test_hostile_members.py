@@ -63,6 +63,16 @@ STATE: dict[str, Any] = {
     },
     "jobs.certificates": {"signatures": {EVIL: b""}, "digest": b"\1", "height": 1},
     "orgs.org_keys": [EVIL],
+    "orgs.eyes": {"acts": {EVIL: 2}, "datasets": {EVIL: 1}, "calls": [EVIL]},
+    "orgs.pending_of": [bytes.fromhex(HASH)],
+    "orgs.pending": {
+        "act": EVIL,
+        "call": EVIL,
+        "about": [EVIL],
+        "needed": 2,
+        "seen": [{"key": bytes.fromhex(KEY), "tx": bytes.fromhex(HASH), "at": 1}],
+        "until": 2,
+    },
 }
 LEDGER = RECORD | {
     "source_hash": b"\1", "active_at": 1, "approved_by": [EVIL], "frozen_until": 0, "system": False,
@@ -108,6 +118,7 @@ ELSEWHERE = {
     ("job", "propose"): "prints the job's id, and what the ledger refuses (test_agent_commands.py)",
     ("audit", "trail"): "takes proofs (tests/unit/chain/audit)",
     ("audit", "export"): "takes proofs (tests/unit/chain/audit)",
+    ("org", "see"): "takes the call that a digest proves (test_acts.py)",
     ("validator", "report"): "shows signed messages of the own files (tests/unit/consensus)",
 }
 """Commands that need more than answers to come to their end, and where what they print is tested."""

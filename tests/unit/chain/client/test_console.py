@@ -21,7 +21,7 @@ from chain.cli.status import _print_status
 from chain.client import console
 from chain.client.console import print_json, print_lines, print_table, print_text, reports_errors
 from chain.ledger.testing import ToyChain, toy_genesis
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, Exit, Noted
 from chain.primitives.visible import json_text, one_line, visible
 from chain.primitives.words import duration
 
@@ -243,3 +243,19 @@ def test_the_table_of_status_fits_a_terminal_of_80_columns_and_folds_no_name(
     (line,) = [line for line in lines if line.startswith(" regulator")]
     assert "regulator-node" in line
     assert "running" in line
+
+
+@pytest.mark.parametrize(
+    ("as_json", "said"), [(False, "1 of 2 keys\n"), (True, '{\n "noted": {\n  "digest": "ab"\n }\n}\n')]
+)
+def test_a_call_that_was_noted_is_told_on_standard_output_with_a_status_of_its_own(
+    as_json: bool, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @reports_errors
+    def command(as_json: bool) -> None:
+        raise Noted("1 of 2 keys", {"digest": "ab" if as_json else ""})
+
+    with pytest.raises(SystemExit) as ended:
+        command(as_json=as_json)
+    assert ended.value.code == Exit.NOTED
+    assert capsys.readouterr() == (said, "")

@@ -119,7 +119,24 @@ def program(world: World, number: int) -> Args:
     return {"program": {**known, "id": f"p-{number}"}}
 
 
+EYES = {"act": "jobs", "dataset": "", "k": 2}
+
+
+def begun(world: World, number: int) -> Args:
+    """The bank asks two admins for changes of keys, and dropped what one of them began."""
+    if number == 0:
+        key = PrivateKey(sha256(b"second").digest())
+        proof = proof_of(key, "bank")
+        world.do("bank", "orgs.add_key", key=key.public, roles=["admin"], proof=proof)
+        world.do("bank", "orgs.set_eyes", act="keys", dataset="", k=2)
+    else:
+        (digest,) = world.read("orgs", "pending_of", "bank")
+        world.do("bank", "orgs.drop", digest=digest, reason="")
+    return EYES
+
+
 BOUNDS = (
+    Bound("bank", "orgs.set_eyes", "pending", 500, "TOO_MANY_PENDING_TODAY", begun),
     Bound("bureau", "datasets.register", "registrations", 200, "TOO_MANY_DATASETS_TODAY", registered),
     Bound("bureau", "datasets.new_version", "versions", 1_000, "TOO_MANY_VERSIONS_TODAY", versioned),
     Bound("bureau", "datasets.declare", "parts", 256, "TOO_MANY_PARTS_TODAY", declared),
