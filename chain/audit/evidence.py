@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from chain.audit import pages, plans, schemas
+from chain.audit import acts, pages, plans, schemas
 from chain.audit.records import (
     Contents,
     LogStates,
@@ -137,9 +137,10 @@ class _Gatherer:
             )
 
     async def _transactions(
-        self, entries: Iterable[EventEntry]
+        self, entries: Sequence[EventEntry]
     ) -> tuple[list[TransactionAt], list[ReceiptAt]]:
-        ids = list(dict.fromkeys(entry.tx_id for entry in entries if entry.height > 0))
+        caused = [entry.tx_id for entry in entries if entry.height > 0]
+        ids = list(dict.fromkeys([*caused, *acts.transactions_named(entries)]))
         proved = await self._all(self._source.transaction, [(tx_id,) for tx_id in ids])
         receipts = await self._all(self._source.receipt, [(tx_id,) for tx_id in ids])
         return (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chain.audit.acts import report_lines as act_lines
 from chain.audit.pages import left_out
 from chain.audit.plans import Retraced
 from chain.audit.plans import report_lines as plan_lines
@@ -68,6 +69,7 @@ def write_report(contents: Contents, retraced: Sequence[Retraced]) -> str:
         _parties(rows),
         ["History", "", HEADING, *text_lines(rows)] if rows else ["History", "", "No event in this range."],
         report_lines(contents),
+        act_lines(contents),
         _records(contents),
         _columns(contents),
         plan_lines(retraced),

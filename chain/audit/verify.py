@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chain.audit import pages, plans, schemas
+from chain.audit import acts, pages, plans, schemas
 from chain.audit.container import PACKAGE_BYTES_MAX, PackageDamaged, read_container
 from chain.audit.evidence import called_contracts, record_keys, source_hashes
 from chain.audit.package import read_package
@@ -146,6 +146,7 @@ def _verify_contents(contents: Contents, genesis: Genesis, report: VerificationR
             report.check(part, partial(check, item))
     _check_skips(contents, report)
     _check_links(contents, report)
+    _check_acts(contents, report)
     if report.ok:
         _check_plans(contents, report)
 
@@ -162,6 +163,19 @@ def _check_plans(contents: Contents, report: VerificationReport) -> None:
         if one.traced:
             report.check("plans", one.require)
     report.check("report", lambda: _check_report(contents, retraced))
+
+
+def _check_acts(contents: Contents, report: VerificationReport) -> None:
+    """Count the keys that saw an act again, and look whether an organisation did anything by fewer."""
+    report.checked["acts"] += 0  # a package without any says so
+    try:
+        done = acts.acts_done(contents.entries)
+        acts.check_none_alone(contents)
+    except ProofInvalid as error:
+        report.fail("acts", str(error))
+        return
+    for one in done:
+        report.check("acts", partial(acts.check_act, contents, one))
 
 
 def _check_skips(contents: Contents, report: VerificationReport) -> None:

@@ -19,6 +19,31 @@ ACTS: Mapping[str, str] = {
     "jobs": "steward",
 }
 """Act -> the role of the keys that count for it; admins always do, keys of agents never."""
+CALLS: Mapping[str, str] = {
+    "orgs.add_key": "keys",
+    "orgs.rotate_key": "keys",
+    "orgs.set_agent": "keys",
+    "orgs.set_eyes": "keys",
+    "governance.rotate_node_key": "keys",
+    "governance.propose": "votes",
+    "governance.approve": "votes",
+    "lifecycle.propose": "votes",
+    "lifecycle.approve": "votes",
+    "lifecycle.unfreeze": "votes",
+    "programs.propose": "programs",
+    "programs.approve": "programs",
+    "programs.retract_retirement": "programs",
+    "jobs.vote_program": "programs",
+    "grants.approve": "approvals",
+    "grants.request": "requests",
+    "grants.resume": "resumptions",
+    "datasets.resume": "resumptions",
+    "datasets.register": "versions",
+    "datasets.new_version": "versions",
+    "datasets.set_approvers": "approvers",
+    "jobs.propose": "jobs",
+}
+"""Call ("contract.method") -> its act, as the first version of `orgs` has it."""
 DATASET_ACTS = ("approvals", "resumptions", "versions", "approvers")
 """Acts for which an owner may ask more keys of one dataset."""
 PENDING_MS = 259_200_000

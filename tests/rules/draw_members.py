@@ -112,6 +112,11 @@ def decide(dice: Dice) -> Drawn:
     return _proposed(dice, *dice.pick(kinds)(dice))
 
 
+def replace_key(dice: Dice) -> Drawn:
+    """Propose another admin key for an organisation."""
+    return _proposed(dice, *_replacement(dice))
+
+
 def decide_rules(dice: Dice) -> Drawn:
     """Propose how members vote, or who they are."""
     return _proposed(dice, *dice.pick((_policy, _policy, _terms, _terms, _org, _admit))(dice))

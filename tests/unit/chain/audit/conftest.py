@@ -59,6 +59,7 @@ class Story:
         )
         self.ledger = Ledger(MemoryStore(), self.genesis, ContractRuntime())
         self.source = LedgerSource(self.ledger.read, self.ledger.prove)
+        self._later = 0
 
     def send(self, org: str, target: str, /, *, certify: bool = True, **args: Value) -> Value:
         contract, method = target.split(".")
@@ -75,7 +76,8 @@ class Story:
         )
         candidate = DecodedTransaction.of(sign_transaction(body, toy_key(org)))
         height, proposer = head.height + 1, self.genesis.validator_keys[0]
-        payload = encode(Batch(height, 0, 0, proposer, head.time + 60_000, (candidate.id,)))
+        payload = encode(Batch(height, 0, 0, proposer, head.time + 60_000 + self._later, (candidate.id,)))
+        self._later = 0
         header = self.ledger.execute(height, payload, [candidate])
         if certify:
             validators = self.ledger.schedule.set_at(height).validators
@@ -85,6 +87,10 @@ class Story:
         if receipt.status == "reverted":
             return receipt.code
         return decode_value(receipt.result, max_bytes=100_000)
+
+    def wait_ms(self, time: int) -> None:
+        """Let so much more block time pass before the next block."""
+        self._later += time
 
     def deploy(self, seq: int, limit: int) -> None:
         source = POLICY.format(limit=limit)
@@ -124,7 +130,7 @@ class Story:
         key = toy_key(name)
         return {"key": key.public, "proof": prove_possession(key, self.genesis.chain_id, "bank")}
 
-    def tell(self) -> None:
+    def tell_dataset(self) -> None:
         for method, args in declaring(COLUMNS):
             self.send("bank", f"datasets.{method}", **args)
         self.send(
@@ -138,6 +144,9 @@ class Story:
             threshold=1,
             description="German credit",
         )
+
+    def tell(self) -> None:
+        self.tell_dataset()
         self.deploy(1, limit=2)
         self.request("bureau/g1")
         self.send("bank", "grants.approve", id="bureau/g1", terms={})

@@ -47,7 +47,7 @@ def test_a_package_verifies_offline_against_its_genesis(story: Any, package: byt
     report.require()
     assert report.ok
     assert report.subject == "dataset:bank/credit"
-    assert set(report.checked) == set(PARTS) | {"signers", "schemas", "pages", "plans"}
+    assert set(report.checked) == set(PARTS) | {"signers", "schemas", "pages", "plans", "acts"}
     assert report.checked["entries"] == len(contents_of(package).entries) >= 6
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chain.primitives.acts import ACTS, DATASET_ACTS, PENDING_MS, act_digest
+from chain.primitives.acts import ACTS, CALLS, DATASET_ACTS, PENDING_MS, act_digest
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.values import encode_value
 from contracts.runtime import ContractRuntime
@@ -176,6 +176,7 @@ def test_every_call_is_one_of_an_act_or_takes_one_key_for_a_stated_reason(contra
 
 def test_commands_and_audits_know_the_acts_that_the_contract_has() -> None:
     assert constant("ACTS") == ACTS
+    assert {call: act for call, (act, _, _) in constant("CALLS").items()} == CALLS
     assert constant("DATASET_ACTS") == DATASET_ACTS
     assert constant("PENDING_MS") == PENDING_MS
 
