@@ -244,9 +244,8 @@ class Eyes(Orgs):
         row = self.pending.pop((org, digest))
         self._tell_act("ActDropped", (org, digest), row, seen=_seen(row), reason=reason)
 
-    def replace_admin(self, org: str, key: bytes) -> None:
-        """End all admin keys of an organisation: no second one is asked of it any more."""
-        super().replace_admin(org, key)
+    def admins_replaced(self, org: str) -> None:
+        """Ask no second key of an organisation that has one admin key."""
         for act in [act for act in ACTS if ACTS[act] == ADMINS and (org, "", act) in self.eyes]:
             self._set_eyes(org, "", act, 1)
 

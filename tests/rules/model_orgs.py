@@ -215,6 +215,11 @@ class Orgs(Desk):
                 self._end_key(org, known.key, "replaced by the members")
         self._put(org, key, ("admin",))
         self._tell_org("KeyAdded", org, key=key, roles=["admin"])
+        self.admins_replaced(org)
+
+    def admins_replaced(self, org: str) -> None:
+        """Ask no second key of an organisation that has one admin key."""
+        raise NotImplementedError
 
     # --- views
 
