@@ -10,7 +10,7 @@ def set_eyes(dice: Dice) -> Drawn:
     """Ask for more keys, or for fewer."""
     org = dice.member()
     act = dice.pick(ACTS) if dice.often(0.97) else "lunch"
-    act = "requests" if dice.busy == org and dice.often(0.4) else act
+    act = "keys" if dice.busy == org and dice.often(0.4) else act
     mine = [name for name, known in dice.model.datasets.items() if known.owner == org]
     dataset = ""
     if mine and dice.often(0.7 if act in OF_DATASETS else 0.05):

@@ -78,7 +78,7 @@ BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("bank", {members.add_key: 60, eyes.set_eyes: 90, eyes.see: 250}),
     ("", {members.add_key: 60, members.revoke_key: 20, eyes.set_eyes: 40, eyes.see: 200, grants.request: 30}),
     ("", {members.add_key: 90, eyes.set_eyes: 120, members.replace_key: 40, members.decision_step: 240}),
-    ("rival", {eyes.set_eyes: 60, grants.request: 400}),
+    ("bureau", {eyes.set_eyes: 60, members.add_key: 30, members.set_agent: 400}),
     ("bureau", {schemas.declare: 150}),
     ("bank", {members.propose_contract: 150}),
     ("bureau", {libraries.publish: 150}),
