@@ -122,7 +122,8 @@ def export(subject: str, first: int, last: int | None, output: Path, as_json: bo
 def verify_file(file: Path, genesis: Path, show_report: bool, as_json: bool) -> None:
     """Check every proof in FILE, with no node and no network; exit 0 only if all hold.
 
-    Pages of jobs are traced again: plan, uses and receivers must be those on the ledger.
+    Pages of jobs are traced again: plan, uses and receivers must be those on the ledger. Keys that saw an
+    act before it was done are counted again from their transactions.
 
     \b
     assent audit verify credit.audit --genesis consortium/genesis.json

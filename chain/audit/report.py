@@ -37,6 +37,8 @@ PROVES = (
     "The records and contract sources shown are the ledger's own at the heights shown.",
     "A transaction that did not run because no node could execute its block was skipped by a quorum of the "
     "validators of that height, for the reason shown.",
+    "An act that several keys saw was called by so many distinct keys of its organisation, with the same "
+    "arguments, within three days: that is counted from the transactions, not taken from the contract.",
 )
 CANNOT_PROVE = (
     "Whether data was true. Roots and commitments prove that the same data was used as was committed to, "
@@ -44,7 +46,8 @@ CANNOT_PROVE = (
     "Whether a computation was carried out correctly, where its profile protects against semi-honest "
     "parties only: transcripts that agree show that both ends saw the same messages, no more.",
     "What happened outside the ledger: data copied, shown or used without it leaves no trace here.",
-    "Who held a key. A signature shows that the key was used, not by whom, nor that it was not stolen.",
+    "Who held a key. A signature shows that the key was used, not by whom, nor that it was not stolen, nor "
+    "that two keys were in two hands.",
     "What an event marked FOREIGN says. Its contract does not speak for this subject: it is proved that the "
     "contract announced it, called by the key shown, not that it is so.",
     "Exact times. A block's time is the primary's clock within the bound that the validators check.",
