@@ -11,6 +11,8 @@ import click
 from chain.api.render import header_json, receipt_json
 from chain.audit.text import utc
 from chain.cli.governing import NotThere
+from chain.client.answers import RpcError
+from chain.client.calls import remedy
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
 from chain.client.options import Session, run, session_options
@@ -209,7 +211,14 @@ def call(session: Session, contract: str, method: str, args_text: str, as_json: 
             found = to_json(await client.view(contract, method, parse_args(args_text)))
             return found, await word_line(client)
 
-    result, word = run(work())
+    try:
+        result, word = run(work())
+    except RpcError as error:
+        if not error.verdict:
+            raise
+        hint = f"see: assent contract show {contract}"
+        hint = hint if error.verdict == "UNKNOWN_METHOD" else remedy(contract, error.verdict)
+        raise RpcError(error.number, f"{error}; {hint}", error.data) from None
     print_json({"result": result} if as_json else result)
     if not as_json:
         print_text(word, err=True)

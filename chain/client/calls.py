@@ -39,6 +39,7 @@ _REMEDIES: Mapping[str, str] = {
     "UNKNOWN_PROPOSAL": "no open or committed proposal of that number; of one that was withdrawn or has "
     "expired, see: assent audit trail proposal:NUMBER, or contract:NAME",
     "WRONG_VERSION": "another version runs by now; look at it before voting: assent contract show",
+    "UNKNOWN_KEY": "it is no active key of this organisation; see: assent org show ID",
     "TOO_MANY_KEYS": "an organisation has at most 32 active keys; revoke one: assent org revoke-key",
     "TOO_MANY_KEYS_TODAY": "an organisation registers at most 64 keys a day (UTC); register it tomorrow, and "
     "end a key that is no longer safe at once: assent org revoke-key",
@@ -70,13 +71,13 @@ _REMEDIES: Mapping[str, str] = {
     "ORG_EXISTS": "ids are never used twice; choose another",
     "UNKNOWN_ORG": "not an active member; see: assent org list",
     "ORG_HAS_NODES": "remove its nodes first: assent validator remove NAME",
-    "LAST_ORG": "the last active member stays",
+    "LAST_ORG": "the last active member stays; admit another first: assent org propose-admit",
     "KEY_EXISTS": "this key is known already, and a key is never registered twice; make a new one: "
     "assent key new FILE",
     "NODE_EXISTS": "a node of that name is listed; see: assent validator list",
     "UNKNOWN_NODE": "no node of that name or key; see: assent validator list",
     "NOT_OWNER": "only the node's own organisation moves its seat",
-    "LAST_VALIDATOR": "one validator always stays",
+    "LAST_VALIDATOR": "one validator always stays; give another its vote first: assent validator set-role",
     "BAD_ADDRESS": "give host:port, as the other members reach the node",
     "OUT_OF_RANGE": "a value is not in its range: proposal_ms an hour to a year (3600000..31536000000), "
     "freeze_blocks 1..1000000; limits as contracts/system/README.md has them, beside assent params show",
