@@ -12,7 +12,7 @@ from chain.api.render import header_json, receipt_json
 from chain.audit.text import utc
 from chain.cli.governing import NotThere
 from chain.client.answers import RpcError
-from chain.client.calls import remedy
+from chain.client.calls import remedy, unless_noted
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
 from chain.client.options import Session, run, session_options
@@ -82,9 +82,10 @@ def tx_send(
 
     async def work() -> Receipt:
         async with session.account() as account:
-            return await account.send(
+            receipt = await account.send(
                 contract, method, parse_args(args_text), gas_limit=gas, timeout_s=timeout
             )
+            return await unless_noted(account, receipt)
 
     show_receipt(run(work()), as_json)
 

@@ -248,6 +248,11 @@ async def call(
     except TransactionFailed as failed:
         code = failed.reason or failed.receipt.status.upper()
         raise RefusedByLedger(f"{code}: {contract}.{method}: {remedy(contract, code)}") from None
+    return await unless_noted(account, receipt)
+
+
+async def unless_noted(account: SigningClient, receipt: Receipt) -> Receipt:
+    """Return the receipt of a call that was done; raise Noted where it waits for other keys."""
     answer = result_of(receipt)
     if was_noted(answer):
         raise await noted(account.client, account.signer.public, answer["digest"])

@@ -145,6 +145,14 @@ def test_the_same_command_typed_by_another_key_does_it_too(town: Town) -> None:
     assert town.world.ask("grants.state_of", id="bank/g1") == "active"
 
 
+def test_a_call_that_is_typed_by_its_method_is_told_of_as_well(town: Town) -> None:
+    asks_two(town)
+    args = json.dumps({"id": "bank/g1", "terms": {}})
+    told = town.type(STEWARD, "tx", "send", "grants", "approve", "--args", args)
+    assert told.exit_code == Exit.NOTED
+    assert "1 of 2 keys have seen it" in told.output
+
+
 def test_a_program_gets_what_waits_as_json(town: Town) -> None:
     asks_two(town)
     told = town.type(STEWARD, *APPROVE, "--json")
