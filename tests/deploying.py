@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from chain.cli import processes
@@ -12,17 +13,23 @@ from chain.primitives.values import Value
 
 
 async def deploy_contract(
-    urls: dict[str, str], admins: dict[str, PrivateKey], chain_id: bytes, contract: str, source: str
+    urls: dict[str, str],
+    admins: dict[str, PrivateKey],
+    chain_id: bytes,
+    contract: str,
+    source: str,
+    clients: Callable[[str], Client] = Client,
 ) -> int:
     """Propose a contract as the first organisation, approve it as further ones until enough have, commit it.
 
-    `urls` and `admins` are by organisation; the last that votes commits. Returns how many transactions that
-    took; raises ProcessError when the consortium asks for more votes than there are keys.
+    `urls` and `admins` are by organisation; the last that votes commits; `clients` makes a client of a URL.
+    Returns how many transactions that took; raises ProcessError when the consortium asks for more votes than
+    there are keys.
     """
     named: dict[str, Value] = {"name": contract}
     needed = 1
     for votes, (name, url) in enumerate(urls.items(), 1):
-        async with Client(url) as client:
+        async with clients(url) as client:
             account = SigningClient(client, admins[name], chain_id)
             if votes == 1:
                 args = named | {"source": source, "arguments": {}, "terms": {}}

@@ -19,7 +19,7 @@ import uvloop
 
 from chain.client.console import print_lines, print_text
 from chain.primitives.errors import AssentError
-from tests.floods.arena import ORGS, found_arena
+from tests.floods.arena import ACCESS, ORGS, found_arena
 from tests.floods.attackers import ROOT
 from tests.floods.catalogue import ALL, ATTACKS
 from tests.floods.judge import HEADER, broken, judge_beside, line, misses
@@ -36,6 +36,13 @@ BASE_PORT = 25_000
 @click.option("--seconds", type=click.FloatRange(2, 600), default=11.0, show_default=True, help="Per attack.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Replays the attackers' chance.")
 @click.option("--base-port", type=click.IntRange(0, 65_000), default=BASE_PORT, show_default=True)
+@click.option(
+    "--access",
+    type=click.Choice(ACCESS),
+    default=ACCESS[0],
+    show_default=True,
+    help="Ports for clients: open on loopback, or with TLS and principals, to strangers or to who may read.",
+)
 @click.option("--list", "as_list", is_flag=True, help="Say what each attack sends, and end.")
 @click.option("--json", "as_json", is_flag=True, help="The last line is one JSON object.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the JSON here, too.")
@@ -44,6 +51,7 @@ def floods(
     seconds: float,
     seed: int | None,
     base_port: int,
+    access: str,
     as_list: bool,
     as_json: bool,
     output: Path | None,
@@ -64,7 +72,7 @@ def floods(
     print_text(f"floods: {len(chosen)} measurements of {seconds:g} s, seed {seed}; {work}")
     try:
         with lifeline():
-            report = uvloop.run(_campaign(work, chosen, seconds, seed, base_port, output))
+            report = uvloop.run(_campaign(work, chosen, seconds, seed, base_port, output, access))
     except AssentError as error:
         report = {"seed": seed, "rows": [], "misses": [f"[{error.code}] {error}"]}
     for text in report["misses"]:
@@ -80,12 +88,19 @@ def floods(
 
 
 async def _campaign(
-    folder: Path, chosen: list[str], seconds: float, seed: int, base_port: int, output: Path | None
+    folder: Path,
+    chosen: list[str],
+    seconds: float,
+    seed: int,
+    base_port: int,
+    output: Path | None,
+    access: str,
 ) -> dict[str, Any]:
     """Measure one attack after another; what is known so far is in `output` after each."""
     began, rows, failed = time.monotonic(), list[Row](), list[str]()
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S)) as session:
-        arena = found_arena(folder, base_port, session)
+    timeout, connector = aiohttp.ClientTimeout(total=ASK_S), aiohttp.TCPConnector(ssl=False)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        arena = found_arena(folder, base_port, session, access)
         try:
             await arena.open()
             print_lines("\n".join(HEADER))
@@ -99,13 +114,13 @@ async def _campaign(
                     failed.append(f"{name}: not measured: [{error.code}] {error}")
                     print_text(f"{name:<19}not measured")
                     arena.dirty |= set(ORGS)
-                report = _report(rows, failed, seconds, seed, time.monotonic() - began)
+                report = _report(rows, failed, seconds, seed, time.monotonic() - began) | {"access": access}
                 _write(output, report | {"misses": [*report["misses"], "not finished"]})
         finally:
             for node in arena.nodes.values():
                 node.kill()
             await stop_agents(arena)
-    return _report(rows, failed, seconds, seed, time.monotonic() - began)
+    return _report(rows, failed, seconds, seed, time.monotonic() - began) | {"access": access}
 
 
 def _report(rows: list[Row], failed: list[str], seconds: float, seed: int, took_s: float) -> dict[str, Any]:

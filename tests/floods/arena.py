@@ -13,8 +13,11 @@ from typing import Any
 import aiohttp
 import psutil
 
+from chain.api.tokens import SCOPE_NAMES, Token, save_tokens, secret_hash
 from chain.cli.init import create_consortium
-from chain.cli.layout import ConsortiumFolder
+from chain.cli.layout import ConsortiumFolder, OrgFolder
+from chain.client.access import NodeAccess
+from chain.client.client import Client
 from chain.config import load_node_config
 from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
 from chain.ledger.genesis import Genesis, load_genesis
@@ -48,6 +51,14 @@ PRESSURE = 400
 PRESSURE_BYTES = 60_000
 
 
+OPEN, STRANGER, READ = "open", "stranger", "read"
+ACCESS = (OPEN, STRANGER, READ)
+"""Ports on loopback that ask nobody who he is; ports with TLS and principals that attackers without a token
+reach; and such that attackers with a token of scope `read` reach."""
+HONEST, READER = "assent_honest", "assent_reader"
+"""The secrets of the two tokens."""
+
+
 @dataclass(slots=True)
 class Cost:
     """What one node used while it was watched."""
@@ -70,6 +81,10 @@ class Arena:
     finals: tuple[str, ...] = ()
     job: str = ""
     """Id of the computation that agents are about to begin."""
+    access: str = OPEN
+    """Whether the ports for clients are guarded, and what attackers have: one of ACCESS."""
+    fields: dict[str, str] = field(default_factory=dict)
+    """What requests of honest clients have beside the usual header."""
     deaths: list[str] = field(default_factory=list)
     """Nodes that ended by themselves, with the end of their logs."""
 
@@ -78,8 +93,13 @@ class Arena:
         await self.run_only(ORGS)
         keys = {org: self.admin(org) for org in ORGS}
         urls = {org: node.url for org, node in self.nodes.items()}
-        await deploy_contract(urls, keys, self.genesis.chain_id, CONTRACT, SOURCE)
+        await deploy_contract(urls, keys, self.genesis.chain_id, CONTRACT, SOURCE, self._client)
         self.finals = tuple(await self._many_transactions())
+
+    def _client(self, url: str) -> Client:
+        if self.access == OPEN:
+            return Client(url)
+        return Client(url, self.genesis, access=NodeAccess(token=lambda: HONEST))
 
     def admin(self, org: str) -> PrivateKey:
         """Return the key that signs an organisation's transactions."""
@@ -199,6 +219,8 @@ class Arena:
             source="127.0.0.1",
             seconds=seconds,
             seed=seed,
+            tls=self.access != OPEN,
+            secret=READER if self.access == READ else "",
         )
 
     # --- what it costs ----------------------------------------------------------------------------
@@ -236,12 +258,32 @@ class Arena:
         return 0
 
 
-def found_arena(folder: Path, base_port: int, session: aiohttp.ClientSession) -> Arena:
+def _guard(org: OrgFolder) -> None:
+    """Have a node ask by TLS who asks, and give a token to honest clients and one to attackers."""
+    for path, plain, guarded in (
+        (org.node_config, "[rpc]", "[rpc]\ntls = true\nprincipals = true"),
+        (org.agent_config, 'node = "http:', 'node = "https:'),
+    ):
+        if path.exists():
+            path.write_text(path.read_text().replace(plain, guarded))
+    scopes = {"honest": (HONEST, SCOPE_NAMES), "attacker": (READER, ("read",))}
+    tokens = [
+        Token(name=name, secret_sha256=secret_hash(secret).hex(), scopes=may, created=0, expires=2**53)
+        for name, (secret, may) in scopes.items()
+    ]
+    save_tokens(org.path / "rpc-tokens.json", tuple(tokens))
+
+
+def found_arena(folder: Path, base_port: int, session: aiohttp.ClientSession, access: str = OPEN) -> Arena:
     """Make the consortium's folder; nothing runs yet. Nodes will have the usual descriptor limit."""
     consortium = create_consortium(folder / "c", ORGS, ORGS[:3], base_port, "floods")
     nodes = {}
     for org in consortium.orgs:
+        if access != OPEN:
+            _guard(org)
         config, files = load_node_config(org.node_config)
-        url = f"http://{config.rpc.listen}"
+        url = f"http{'s' if access != OPEN else ''}://{config.rpc.listen}"
         nodes[org.name] = NodeProcess(org.name, org, url, files.data_dir, descriptors=DESCRIPTORS)
-    return Arena(consortium, load_genesis(consortium.genesis), nodes, session)
+    fields = {} if access == OPEN else {"Authorization": f"Bearer {HONEST}"}
+    session.headers.update(fields)
+    return Arena(consortium, load_genesis(consortium.genesis), nodes, session, access=access, fields=fields)

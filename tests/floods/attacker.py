@@ -17,6 +17,7 @@ import uvloop
 
 from tests.floods.attack import Attack
 from tests.floods.catalogue import ATTACKS
+from tests.floods.http import SENT
 from tests.floods.target import GRACE_S, Clock, Tally, Target, raise_descriptor_limit
 
 SOURCE_FIRST = 66
@@ -69,6 +70,8 @@ def main() -> None:
     assert set(names) <= set(ATTACKS), f"no attack {sorted(set(names) - set(ATTACKS))}"
     raise_descriptor_limit()
     target = Target.decode(_line())
+    if target.secret:
+        SENT["Authorization"] = f"Bearer {target.secret}"
     attacks = [ATTACKS[name]() for name in names]
     for made in attacks:
         made.prepare(target)

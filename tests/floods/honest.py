@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -26,10 +26,22 @@ ALREADY = frozenset({"duplicate", "already_committed"})
 """Codes that answer a transaction which an earlier call, whose answer was lost, brought in."""
 
 
+NO_FIELDS: Mapping[str, str] = {}
+
+
+def _connector() -> aiohttp.TCPConnector:
+    """A connection for each request; whose certificate a port shows is not what is measured."""
+    return aiohttp.TCPConnector(force_close=True, ssl=False)
+
+
 class Honest:
     """A member's client at one node; every request is a connection of its own, as of a command."""
 
-    def __init__(self, url: str, key: PrivateKey, chain_id: bytes, height: int) -> None:
+    def __init__(
+        self, url: str, key: PrivateKey, chain_id: bytes, height: int, fields: Mapping[str, str] = NO_FIELDS
+    ) -> None:
+        """`fields` are what its requests have beside the usual header."""
+        self._fields = fields
         self._url, self._key, self._chain_id, self._height = url, key, chain_id, height
         self._number = 0
         self.refused = 0
@@ -42,7 +54,7 @@ class Honest:
 
     async def __aenter__(self) -> Honest:
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=PROBE_MAX_S), connector=aiohttp.TCPConnector(force_close=True)
+            timeout=aiohttp.ClientTimeout(total=PROBE_MAX_S), connector=_connector(), headers=self._fields
         )
         return self
 
@@ -108,9 +120,8 @@ class Honest:
 
 async def watch_health(url: str, found: list[tuple[float, int]]) -> None:
     """Ask for /health four times a second, on a new connection each; note (milliseconds, status or 0)."""
-    connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=HEALTH_MAX_S), connector=connector
+        timeout=aiohttp.ClientTimeout(total=HEALTH_MAX_S), connector=_connector()
     ) as session:
         while True:
             began = time.monotonic()
@@ -124,12 +135,11 @@ async def watch_health(url: str, found: list[tuple[float, int]]) -> None:
             await asyncio.sleep(HEALTH_EVERY_S)
 
 
-async def watch_sockets(url: str, found: list[bool]) -> None:
+async def watch_sockets(url: str, found: list[bool], fields: Mapping[str, str] = NO_FIELDS) -> None:
     """Open a WebSocket and subscribe, once a second; note whether the node took the subscription."""
     call = {"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": {"kind": "blocks", "fromHeight": 1}}
-    connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=HEALTH_MAX_S), connector=connector
+        timeout=aiohttp.ClientTimeout(total=HEALTH_MAX_S), connector=_connector(), headers=fields
     ) as session:
         while True:
             try:

@@ -13,6 +13,8 @@ from typing import Any
 from tests.floods.target import RECONNECT_S, Clock, Tally, Target, connect, hang_up
 
 READ_BYTES = 262_144
+SENT: dict[str, str] = {}
+"""Header fields that every request of this process has; the process of an attacker sets them once."""
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -23,7 +25,7 @@ def call(method: str, number: int = 1, /, **params: Any) -> dict[str, Any]:
 
 def post(body: bytes, host: str, **headers: str) -> bytes:
     """Return a POST request; `headers` replace or add to the usual ones ("_" stands for "-")."""
-    fields = {"Host": host, "Content-Type": "application/json", "Content-Length": str(len(body))}
+    fields = {"Host": host, "Content-Type": "application/json", "Content-Length": str(len(body))} | SENT
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"POST / HTTP/1.1\r\n{lines}\r\n".encode() + body
@@ -39,7 +41,7 @@ def upgrade(host: str, **headers: str) -> bytes:
     fields = {
         "Host": host, "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-    } | headers  # fmt: skip
+    } | SENT | headers  # fmt: skip
     return ("GET /ws HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in fields.items()) + "\r\n").encode()
 
 

@@ -109,7 +109,7 @@ async def _clients(arena: Arena, running: list[str]) -> AsyncIterator[dict[str, 
     height = int(await arena.ask(running[0], "getBlockNumber") or 0)
     async with contextlib.AsyncExitStack() as stack:
         made = {
-            org: Honest(arena.nodes[org].url, arena.admin(org), arena.genesis.chain_id, height)
+            org: Honest(arena.nodes[org].url, arena.admin(org), arena.genesis.chain_id, height, arena.fields)
             for org in running
             if org != MEMBER
         }
@@ -141,7 +141,7 @@ async def _under(
     arena.dirty |= set(row.victims)
     sockets: list[bool] = []
     watches: list[Coroutine[Any, Any, None]] = [
-        arena.watch(costs), watch_health(victim.url, health), watch_sockets(victim.url, sockets)
+        arena.watch(costs), watch_health(victim.url, health), watch_sockets(victim.url, sockets, arena.fields)
     ]  # fmt: skip
     if row.must_be_named:
         key = load_key(arena.nodes[MEMBER].org.key("node")).public

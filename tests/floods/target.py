@@ -8,6 +8,7 @@ import dataclasses
 import json
 import random
 import resource
+import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -56,6 +57,10 @@ class Target:
     """Loopback address that the attack connects from; the attacker's process gives each its own."""
     seconds: float
     seed: int
+    tls: bool = False
+    """Whether the ports for clients speak TLS."""
+    secret: str = ""
+    """Token of scope `read` that attackers of those ports send; "" for none."""
 
     @property
     def victim(self) -> str:
@@ -175,6 +180,8 @@ async def connect(
     host, port = address(where)
     try:
         async with asyncio.timeout(CONNECT_MAX_S):
+            if target.tls and where in target.rpc.values():
+                options |= {"ssl": ssl._create_unverified_context(), "server_hostname": host}
             streams = await asyncio.open_connection(host, port, local_addr=(target.source, 0), **options)
     except (OSError, TimeoutError) as error:
         tally.refused += 1

@@ -36,3 +36,26 @@ def test_nodes_survive_a_sample_of_the_floods_and_name_a_member_that_attacks(tmp
         assert max(row["rss_mib"].values()) < RSS_MAX_MIB
         assert set(row["health_bad"]) <= {"0"}, "only a busy machine may keep /health from answering 200"
     assert rows["unknown-kinds"]["named_s"] is not None
+
+
+@pytest.mark.parametrize("access", ["stranger", "read"])
+def test_nodes_that_ask_who_asks_survive_a_flood_of_who_may_nothing_and_of_who_may_read(
+    tmp_path: Path, access: str
+) -> None:
+    """By TLS, with principals; honest clients send tokens of their own."""
+    report = tmp_path / "report.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.floods", "--access", access, "--only", "batch-rate", "--seconds", FEW_S,
+         "--seed", "11", "--base-port", "0", "-o", str(report)],
+        capture_output=True, text=True, timeout=600, check=False, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert report.exists(), done.stdout[-3_000:] + done.stderr[-3_000:]
+    found = json.loads(report.read_text())
+    assert found["access"] == access
+    (row,) = found["rows"]
+    tally = row["tallies"]["batch-rate"]
+    assert tally["connections"] > 0, tally
+    assert "broken" not in tally
+    assert row["deaths"] == []
+    assert max(row["rss_mib"].values()) < RSS_MAX_MIB
+    assert row["lost"] == 0, "an honest client lost a transaction"
