@@ -80,6 +80,8 @@ class Shared:
 
     def broadcast_to(self, shape: tuple[int, ...]) -> Shared:
         """Return the secrets repeated to a shape, by numpy's rules."""
+        if shape == self.shape:
+            return self
         lifted = _lift(self.words, len(shape))
         return Shared(np.broadcast_to(lifted, (self.words.shape[0], *shape)), self.fraction_bits)
 

@@ -48,8 +48,10 @@ def fitted(x, y, chosen, turns, l2):
     ahead = w
     for step in repeat(turns):
         error = where(chosen, sigmoid(x @ ahead) - y, 0)
-        moved = ahead - rate * (x.T @ error / number + penalty * ahead)
-        ahead = moved + (moved - w) * (step / (step + 3))
+        slope = x.T @ error / number + penalty * ahead
+        moved, push = ahead - rate * slope, step / (step + 3)
+        # moved + (moved - w) * push, of which no product waits for another:
+        ahead = ahead + (ahead - w) * push - (rate + rate * push) * slope
         w = moved
     return w
 
