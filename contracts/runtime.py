@@ -131,7 +131,7 @@ class ContractRuntime:
         if refusal:
             raise Reverted(refusal, f"key {call.sender.hex()[:16]}: {SIGNER_REFUSALS[refusal]}")
         function = self._method(machine, call.contract, call.method)
-        if function.kind == "view" or not self._directory.oversees(machine, f"{call.contract}.{call.method}"):
+        if function.kind == "view" or not self._directory.oversees(machine, call.contract, call.method):
             return self._call(machine, call, function)
         answer = self._oversee(machine, call)
         if answer["now"]:

@@ -119,8 +119,8 @@ class Directory:
             machine.org, machine.roles = record.org, record.roles
         return record.refusal
 
-    def oversees(self, machine: Machine, call: str) -> bool:
-        """Tell whether the signer's organisation asks several keys for a call ("contract.method").
+    def oversees(self, machine: Machine, contract: str, method: str) -> bool:
+        """Tell whether the signer's organisation asks several keys for a call of a method.
 
         The steps of agents are not looked up: no call of theirs is one.
         """
@@ -130,7 +130,7 @@ class Directory:
         if stored is None:
             return False
         machine.charge(GAS_STATE_READ + (len(stored) >> 5))
-        return call in self._overseen.get_or_make(stored, read_overseen)
+        return f"{contract}.{method}" in self._overseen.get_or_make(stored, read_overseen)
 
     def active(self, machine: Machine, name: str) -> ActiveRecord | None:
         """Return the record of the version that runs at this height, as this transaction sees it."""
