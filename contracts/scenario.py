@@ -10,6 +10,7 @@ use.accept(job); use.start(job); use.reveal(job)  # "accepted", "running", "reve
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Any
 
 from chain.primitives.schema_seal import sealed_by
 from chain.primitives.values import Value, encode_value
@@ -22,8 +23,19 @@ GAS = 10_000_000
 HOUR_MS = 3_600_000
 YEAR_MS = 365 * 24 * HOUR_MS
 PROGRAM = "statistics"
-PROFILE = "dh-psi"
-"""Two to eight organisations run it, each with one dataset."""
+PAGE = '''"""How many rows the first dataset has, for each receiver; all incomes stay shares."""
+
+
+def run(*tables, receivers=("tables1",), epsilon_micro=0):
+    for receiver in receivers:
+        release(count(tables[0]), to=receiver, exact=True, name="rows")
+    for table in tables:
+        keep(table.income, name="incomes of " + name_of(table))
+'''
+PROFILE, PARTIES = "rep3", 3
+"""Three organisations run it, each with one dataset at most."""
+HELPERS = ("computing-1", "computing-2")
+"""Members that make up three, beside one or two organisations."""
 COLUMNS = {"income": "aggregate-only"}
 USED = {"income": "encrypted"}
 DECLARED: dict[str, Value] = {
@@ -55,19 +67,10 @@ class DataUse:
         coverage: Coverage | None = None,
     ) -> None:
         """Start the chain, with one program and one dataset for each organisation."""
-        self.orgs = orgs
-        program = {
-            "id": PROGRAM,
-            "kind": PROGRAM,
-            "code_hash": _hash(PROGRAM),
-            "leakage": "The receivers learn the figures and the number of matched rows.",
-            "uses": ["aggregate", "encrypted", "plain"],
-            "profiles": [PROFILE],
-            "status": "active",
-        }
-        init = {"jobs": {"programs": [program]}}
+        self.orgs = (*orgs, *HELPERS[: max(0, PARTIES - len(orgs))])
+        init = {"programs": {"pages": {PROGRAM: PAGE}}}
         self.chain = LocalChain.consortium(
-            *orgs, init=init, runtime=runtime, replicas=replicas, coverage=coverage
+            *self.orgs, init=init, runtime=runtime, replicas=replicas, coverage=coverage
         )
         self._count = 0
         for org in orgs:
@@ -150,21 +153,35 @@ class DataUse:
     # --- a job --------------------------------------------------------------------------------------------
 
     def propose(self, by: str, owners: list[str], **spec: Value) -> str:
-        """Propose a job on the grants `BY/OWNER`; the other organisations compute. Returns its id."""
+        """Propose a job on the grants `BY/OWNER`; others compute, so that there are three. Returns its id."""
         self._count += 1
-        plain: dict[str, Value] = {
+        parties = list(dict.fromkeys((*owners, by, *self.orgs)))[: max(PARTIES, len(owners))]
+        plain: dict[str, Any] = {
             "program": PROGRAM,
-            "parameters": {},
             "purpose": "research",
             "profile": PROFILE,
             "min_group": 10,
             "inputs": [self.input(self.grant_of(by, owner), owner) for owner in owners],
-            "participants": [self._party(org, owners) for org in self.orgs],
+            "participants": [self._party(org, owners) for org in parties],
             "receivers": [by],
             "deadlines": dict.fromkeys(PHASES, HOUR_MS),
             "nonce": self._count.to_bytes(16, "big"),
         }
-        return str(self.admin(by).call("jobs", "propose", gas=GAS, spec={**plain, **spec}))
+        asked: dict[str, Any] = {**plain, **spec}
+        asked["inputs"] = [{"name": f"d{number}", **one} for number, one in enumerate(asked["inputs"])]
+        asked["parameters"] = {"receivers": sorted(asked["receivers"]), **asked.get("parameters", {})}
+        return str(self.admin(by).call("jobs", "propose", gas=GAS, spec={**self._followed(asked), **asked}))
+
+    def _followed(self, spec: dict[str, Any]) -> dict[str, Value]:
+        """Return the page of a job, and the plan that follows of it."""
+        inputs: list[Value] = [
+            {name: one[name] for name in ("name", "dataset", "version")} | {"columns": list(one["columns"])}
+            for one in spec["inputs"]
+        ]
+        found: Any = self.chain.view(
+            "programs", "derive", id=spec["program"], inputs=inputs, parameters=spec["parameters"]
+        )
+        return {"page": found["page"], "plan": found["plan"]}
 
     def input(self, grant: str, owner: str, version: int = 1) -> dict[str, Value]:
         """Return one input of a job: a version of an owner's dataset under a grant."""
@@ -173,8 +190,9 @@ class DataUse:
 
     def accept(self, job: str) -> None:
         """Have every party accept; the last one reserves the runs."""
-        for org in self.orgs:
-            self.agent(org).call("jobs", "accept", gas=GAS, job=job, code_hash=_hash(PROGRAM))
+        plan = self.chain.entry("jobs", "specs", job)["plan"]
+        for org in self.parties_of(job):
+            self.agent(org).call("jobs", "accept", gas=GAS, job=job, plan=plan)
 
     def start(self, job: str) -> None:
         """Have every owner bind its inputs; with the last one the job runs."""
@@ -189,13 +207,17 @@ class DataUse:
     def compute(self, job: str) -> None:
         """Let data move, which uses the runs; have every party commit its stage and transcript."""
         self.agent(self.owners_of(job)[0]).call("jobs", "begin_join", gas=GAS, job=job)
-        for org in self.orgs:
+        for org in self.parties_of(job):
             self._compute(job, org)
 
     def release(self, job: str) -> None:
         """Have every owner approve the reveal."""
         for owner in self.owners_of(job):
             self.agent(owner).call("jobs", "approve_reveal", gas=GAS, job=job)
+
+    def parties_of(self, job: str) -> list[str]:
+        """Return the organisations that take part in a job."""
+        return [one["org"] for one in self.chain.entry("jobs", "specs", job)["participants"]]
 
     def owners_of(self, job: str) -> list[str]:
         """Return the owners of a job's inputs, each once."""
@@ -217,7 +239,9 @@ class DataUse:
         stage = {"stage": 0, "kind": "share", "hash": _hash(f"{job}/{org}"), "previous": bytes(32)}
         agent.call("jobs", "commit_stage", gas=GAS, job=job, bytes_sent=1_000, rounds=1, cpu_ms=5, **stage)
         channels = {
-            other: _hash("/".join([job, *sorted((org, other))])) for other in self.orgs if other != org
+            other: _hash("/".join([job, *sorted((org, other))]))
+            for other in self.parties_of(job)
+            if other != org
         }
         agent.call("jobs", "commit_transcript", gas=GAS, job=job, profile=PROFILE, channels=channels)
 

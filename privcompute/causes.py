@@ -146,22 +146,12 @@ _OF_PROGRAMS = (
     _row(
         "UNKNOWN_PROGRAM",
         "{by} finds no such program on the ledger.",
-        "see: assent program list, or assent job programs",
+        "see: assent program list",
     ),
     _row(
         "PROGRAM_NOT_ACTIVE",
         "The members retired the program.",
-        "see which are in force: assent program list, or assent job programs",
-    ),
-    _row(
-        "PROGRAM_NOT_INSTALLED",
-        "The program is not installed at {by}.",
-        "its operator updates the agent, then propose the job again",
-    ),
-    _row(
-        "CODE_HASH_MISMATCH",
-        "The program as installed at {by} is not the code that the members agreed on.",
-        "its operator installs the agreed version; compare: assent job programs",
+        "see which are in force: assent program list",
     ),
     _row(
         "PAGE_DIFFERS",
@@ -192,12 +182,12 @@ _OF_PROGRAMS = (
     ),
     _row(
         "PROFILE_NOT_OFFERED",
-        "The program does not offer the profile of the job.",
-        "choose one of the program's profiles: assent job programs",
+        "The profile of the job cannot run what follows of its page.",
+        "choose one of those that can: assent program show",
     ),
     _row(
         "PROFILE_NOT_RUN",
-        "The agent of {by} does not run {profile} for this program.",
+        "The agent of {by} does not run {profile}.",
         "choose another profile, or its operator updates the agent",
         "profile",
     ),
@@ -215,19 +205,14 @@ _OF_PROGRAMS = (
         "propose it with one dataset of each owner",
     ),
     _row(
-        "PROGRAM_PARAMETERS",
-        "The program does not take the parameters of the job.",
-        "see what it takes: privcompute/programs/README.md; the log of the agent names the parameter",
-    ),
-    _row(
         "PROGRAM_INPUTS",
-        "The program cannot work on the inputs of the job at {by}.",
+        "The page cannot work on the inputs of the job at {by}.",
         "its operator finds dataset, column and remedy in the log of that agent",
     ),
     _row(
         "MPC_PROGRAM",
-        "The program asked for a step that has no meaning.",
-        "this is a fault of the program: report it to who maintains it, with the log of that agent",
+        "The agent of {by} was asked for a step that has no meaning.",
+        "this is a fault of Assent: report it to who maintains it, with the log of that agent",
     ),
 )
 _OF_GRANTS = (
@@ -385,30 +370,9 @@ _OF_OWN_DATA = (
         "version",
     ),
     _row(
-        "DATA_CLASS_TOO_SMALL",
-        "The smaller class of the label in {dataset}, version {version}, has too few rows.",
-        "check the parameter positive: " + _OWN_DATA,
-        "dataset",
-        "version",
-    ),
-    _row(
         "DATA_OUT_OF_RANGE",
-        "{dataset}, version {version}, holds numbers beyond what the program can compute on.",
+        "{dataset}, version {version}, holds numbers beyond what can be computed on.",
         "its owner rescales the column: " + _OWN_DATA,
-        "dataset",
-        "version",
-    ),
-    _row(
-        "DATA_TOO_MANY_CATEGORIES",
-        "A column of {dataset}, version {version}, has more categories than the program takes.",
-        "its owner groups them, or leave the column out: " + _OWN_DATA,
-        "dataset",
-        "version",
-    ),
-    _row(
-        "DATA_NAMES_TOO_LONG",
-        "Names of categories of {dataset}, version {version}, are longer than the program takes.",
-        "its owner shortens them, or leave columns out: " + _OWN_DATA,
         "dataset",
         "version",
     ),
@@ -425,20 +389,6 @@ _OF_ROWS = (
         "ROWS_BELOW_MIN_GROUP",
         "Fewer rows were joined than the minimum group of the job, {least}.",
         "check that all owners write identifiers alike (assent dataset show), and join more rows",
-        "least",
-    ),
-    _row(
-        "ROWS_BELOW_PROGRAM_MINIMUM",
-        "Fewer rows were joined than the {least} that the program needs for this minimum group.",
-        "check that all owners write identifiers alike (assent dataset show), and join more rows",
-        "least",
-    ),
-    _row(
-        "CLASS_TOO_SMALL",
-        "The smaller class of the label {column} of {dataset} has fewer than {least} joined rows.",
-        "check the parameter positive, or join more rows",
-        "dataset",
-        "column",
         "least",
     ),
 )

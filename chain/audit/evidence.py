@@ -36,7 +36,7 @@ RECORDS: dict[str, tuple[tuple[str, str], ...]] = {
     "dataset": (("datasets", "datasets"),),
     "grant": (("grants", "grants"), ("grants", "standing")),
     "job": (("jobs", "jobs"), ("jobs", "specs"), ("jobs", "certificates")),
-    "program": (("jobs", "programs"), ("programs", "programs")),
+    "program": (("programs", "programs"),),
     "contract": (("lifecycle", "active"),),
     "library": (("lifecycle", "libraries"), ("lifecycle", "sources")),
 }

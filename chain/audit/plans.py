@@ -234,7 +234,7 @@ def _check_spec(one: PageProposal, spec: dict[str, Any], facts: dict[str, Any]) 
         _differs(one, f"uses of {item['name']}", item["columns"], facts["uses"].get(item["name"]))
     _differs(one, "receivers", sorted(spec["receivers"]), facts["receivers"])
     if spec["profile"] not in facts["profiles"]:
-        raise ProofInvalid(f"{one.subject}: no plan runs under its profile {shown(spec['profile'])}")
+        raise ProofInvalid(f"{one.subject}: its profile cannot run the plan: {shown(spec['profile'])}")
 
 
 def _check_certificate(one: PageProposal, spec: dict[str, Any], facts: dict[str, Any], row: Any) -> None:
@@ -244,7 +244,7 @@ def _check_certificate(one: PageProposal, spec: dict[str, Any], facts: dict[str,
     if sha256(encode_value(body)).digest() != row["digest"]:
         raise ProofInvalid(f"{one.subject}: its certificate has another digest than its body")
     wanted = {name: spec[name] for name in ("program", "purpose", "profile", "min_group", "receivers")}
-    wanted |= {"job": one.ident, "page": one.page, "code_hash": facts["plan"]}
+    wanted |= {"job": one.ident, "page": one.page, "plan": facts["plan"]}
     wanted["parameters"] = sha256(encode_value(spec["parameters"])).digest()
     for name, value in wanted.items():
         _differs(one, f"{name} of its certificate", body.get(name), value)

@@ -13,6 +13,7 @@ from chain.founding.draft import FoundingDraft, earliest_end, limits_of
 from chain.ledger.genesis import init_args
 from chain.primitives.certificate import quorum
 from chain.primitives.words import counted
+from contracts.pages.page import page_hash
 
 SOUND_FROM = 4
 """With fewer validators none may fail."""
@@ -24,11 +25,11 @@ def contract_hashes(draft: FoundingDraft) -> dict[str, str]:
 
 
 def program_hashes(draft: FoundingDraft) -> dict[str, str]:
-    """Return program -> the hash of its code, in hex."""
-    programs: Any = init_args(draft.genesis).get("jobs", {}).get("programs", [])
+    """Return program -> the hash of its page, in hex."""
+    pages: Any = init_args(draft.genesis).get("programs", {}).get("pages", {})
     try:
-        return {str(program["id"]): program["code_hash"].hex() for program in programs}
-    except (TypeError, KeyError, AttributeError):  # of another Assent, in a draft that is signed already
+        return {str(program): page_hash(text).hex() for program, text in pages.items()}
+    except (TypeError, AttributeError):  # of another Assent, in a draft that is signed already
         return {}
 
 
@@ -42,7 +43,7 @@ def print_draft(draft: FoundingDraft) -> None:
     print_table("limits", ["name", "#value"], [[name, f"{n:,}"] for name, n in limits_of(draft).items()])
     print_table("contracts", ["name", "sha256 of the source"],
                 [[name, digest] for name, digest in contract_hashes(draft).items()])  # fmt: skip
-    print_table("programs", ["program", "hash of the code"],
+    print_table("programs", ["program", "hash of the page"],
                 [[name, f"{digest[:16]}…"] for name, digest in program_hashes(draft).items()])  # fmt: skip
     for line in notices(draft):
         print_text(line)

@@ -29,7 +29,6 @@ from chain.primitives.settings import split_address
 from chain.primitives.words import counted
 from contracts.system import default_init, sources
 from privcompute.config import load_agent_config
-from privcompute.programs.registry import records
 
 PORTS_PER_ORG = 10
 FREE_PORTS = range(15_000, 30_000)
@@ -221,5 +220,5 @@ def _founder(name: str, computes: bool, ports: tuple[str, str, str], keys: dict[
 
 
 def own_contracts() -> SystemContracts:
-    """Return what this Assent founds a chain with: its system contracts and its programs."""
-    return SystemContracts(sources(), {**default_init(), "jobs": {"programs": records()}})
+    """Return what this Assent founds a chain with: its system contracts."""
+    return SystemContracts(sources(), default_init())

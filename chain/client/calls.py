@@ -159,8 +159,6 @@ _REMEDIES: Mapping[str, str] = {
     "TOO_MANY_CHANGES_TODAY": "an organisation narrows, resumes, takes votes back or sets approvers 500 "
     "times a day; the count begins anew at midnight UTC. What stops a use is not counted: assent grant "
     "suspend, assent grant revoke, assent dataset suspend",
-    "TOO_MANY_VOTES_TODAY": "an organisation votes 200 times a day about programs; the count begins anew at "
-    "midnight UTC",
     "TOO_MANY_GRANTS": "the dataset has 256 active grants; revoke one, or record that one expired",
     "TOO_MANY_JOBS": "64 jobs under a grant are open; wait for some to end: assent job list",
     "TOO_MANY_JOBS_TODAY": "1,000 jobs were proposed today; the count begins anew at midnight UTC",
@@ -175,8 +173,9 @@ _REMEDIES: Mapping[str, str] = {
     "POLICY_NOT_ACTIVE": "the policy contract has not begun, or was revoked; see: assent contract show",
     "POLICY_FROZEN": "the policy contract is frozen; see: assent contract show",
     "POLICY_SHAPE": "a policy has allow(job: dict, phase: str) -> bool, as a view or an export",
-    "PROGRAM_NOT_ACTIVE": "the members retired this program; see: assent job programs",
-    "UNKNOWN_PROGRAM": "the members agreed on no such program; see: assent job programs",
+    "PROGRAM_NOT_ACTIVE": "the members retired this program; see: assent program list",
+    "UNKNOWN_PROGRAM": "the members agreed on no such program; see: assent program list",
+    "PLAN_DIFFERS": "another plan follows of the page, its parameters and the columns; propose the job again",
     "NOT_GRANTEE": "the grant is for another organisation; request one of your own: assent grant request",
     "GRANT_NOT_ACTIVE": "the grant is not approved; see: assent grant show",
     "GRANT_REVOKED": "the owner revoked it, for good; a new grant is needed: assent grant request",
@@ -216,8 +215,6 @@ _REMEDIES_OF_CONTRACT: Mapping[tuple[str, str], str] = {
     ("grants", "NOT_VOTED"): "this organisation has no vote on it; see: assent grant show",
     ("grants", "TOO_EARLY"): "its term, or the time to decide it, is not over yet; see: assent grant show",
     ("grants", "DEADLINE_PASSED"): "the time to decide it is over; request it again: assent grant request",
-    ("jobs", "ALREADY_VOTED"): "this organisation has voted for it already; see: assent job programs",
-    ("jobs", "NOT_VOTED"): "this organisation has no vote on it; see: assent job programs",
     ("jobs", "TOO_EARLY"): "its deadline has not passed yet; see: assent job show",
     ("jobs", "DEADLINE_PASSED"): "the time for this step is over; see: assent job show",
     ("jobs", "BAD_SIGNATURE"): "the signature is not that of the agent over this job's certificate",

@@ -33,7 +33,6 @@ CALLS: Mapping[str, str] = {
     "programs.propose": "programs",
     "programs.approve": "programs",
     "programs.retract_retirement": "programs",
-    "jobs.vote_program": "programs",
     "grants.approve": "approvals",
     "grants.request": "requests",
     "grants.resume": "resumptions",

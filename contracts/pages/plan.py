@@ -105,7 +105,8 @@ class Plan:
     @property
     def cost(self) -> tuple[Cost, ...]:
         """What it costs under each profile that can run it."""
-        return costs(self.graph, self.profiles)
+        owners = [self.datasets[column.dataset].owner for column in self.graph.columns]
+        return costs(self.graph, owners, self.profiles)
 
     @property
     def profiles(self) -> tuple[str, ...]:

@@ -46,10 +46,9 @@ def standard_pages() -> dict[str, str]:
 
 
 def default_init() -> dict[str, dict[str, Value]]:
-    """Return the `@init` arguments that do not follow from genesis; `jobs` wants the programs."""
+    """Return the `@init` arguments that do not follow from genesis."""
     return {
         "datasets": {},
         "programs": {"pages": standard_pages()},
         "grants": {"profiles": [dict(profile) for profile in PROFILES]},
-        "jobs": {"programs": []},
     }

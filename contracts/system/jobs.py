@@ -8,23 +8,21 @@ once; what a member reports holds it until a neutral auditor decides, or its dea
 TEXT_MAX = 256
 ZERO_HASH = b"\x00" * 32
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
-USES = ("plain", "join", "aggregate", "compare", "encrypted")
 SPEC_KEYS = [
     "deadlines",
     "inputs",
     "min_group",
     "nonce",
     "parameters",
+    "page",
     "participants",
+    "plan",
     "profile",
     "program",
     "purpose",
     "receivers",
 ]
-# A job under a page also names the page and the plan that follows of it, and the page's name of each dataset.
-PAGE_SPEC_KEYS = SPEC_KEYS + ["page", "plan"]
-INPUT_KEYS = ["columns", "dataset", "grant", "version"]
-PROGRAM_KEYS = ["code_hash", "id", "kind", "leakage", "profiles", "status", "uses"]
+INPUT_KEYS = ["columns", "dataset", "grant", "name", "version"]
 # A spec is copied to every grant and policy that is asked: these keep the dearest step within a transaction.
 SPEC_BYTES_MAX = 32768
 INPUTS_MAX = 8
@@ -43,12 +41,6 @@ REPORTS_MAX = 2
 DISPUTE_MS = 604800000
 DEADLINE_MIN_MS = 1000
 DEADLINE_MAX_MS = 2592000000
-LEAKAGE_MAX = 4096
-PROFILES_MAX = 16
-VOTES_MAX = 16
-# A vote about a program begins the program's history, whether or not it is taken back.
-VOTES_A_DAY_MAX = 200
-VOTE_MS = 2592000000
 CAUSE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 CAUSE_MAX = 64
 # Why a party ended a job: a code and facts in small pieces, of which none has room for data.
@@ -56,7 +48,7 @@ DETAIL_MAX = 8
 DETAIL_LETTERS = "abcdefghijklmnopqrstuvwxyz_"
 DETAIL_NAME_MAX = 32
 DETAIL_TEXT_MAX = 128
-CERTIFICATE_DOMAIN = "assent/job-certificate/2"
+CERTIFICATE_DOMAIN = "assent/job-certificate/3"
 
 # The states that wait for something, and the deadline of the spec that bounds each.
 WAITING = {
@@ -70,9 +62,6 @@ WAITING = {
 # Those of them whose steps `guard_job` and the grants may refuse.
 GUARDED = ("proposed", "accepted", "computed")
 
-programs = Map(str, dict)
-program_ballots = Map(bytes, dict)  # hash of a program's record -> {program, votes: {org: time}}
-program_votes = Map(str, list)  # org -> hashes that it voted for
 specs = Map(str, dict)
 jobs = Map(str, dict)
 initiators = Map(str, dict)  # org -> {open: its jobs, day, today: what it proposed on that day}
@@ -89,16 +78,12 @@ ends = Map(str, dict)  # job that ended without a certificate -> who ended it wh
 disputes = Map(tuple[str, int], dict)
 reports = Map(tuple[str, str], int)  # (job, reporter) -> how many
 equivocations = Map(tuple[str, str], int)  # (job, party) -> number of the dispute
-daily = Map(str, dict)  # org -> {day, act: how often on that day}; the next day's first act overwrites it
 
 orgs = Contract("orgs")
 datasets = Contract("datasets")
-pages = Contract("programs")
+programs = Contract("programs")
 grants = Contract("grants")
 
-ProgramVoted = Event(by=subject, program=subject, votes=list, status=str, code_hash=bytes)
-ProgramVoteRetracted = Event(by=subject, program=subject)
-ProgramSet = Event(by=subject, program=subject, status=str, code_hash=bytes)
 JobProposed = Event(
     job=subject,
     by=subject,
@@ -112,7 +97,7 @@ JobProposed = Event(
     page=bytes,
     plan=bytes,
 )
-JobAccepted = Event(job=subject, by=subject, code_hash=bytes)
+JobAccepted = Event(job=subject, by=subject, plan=bytes)
 JobReady = Event(job=subject, by=subject, deadline=int)
 JobRejected = Event(job=subject, by=subject, cause=str, detail=dict)
 JobBound = Event(job=subject, by=subject, commitment=bytes)
@@ -164,137 +149,6 @@ DisputeResolved = Event(
 DisputeLapsed = Event(job=subject, by=subject, against=list[subject], number=int, outcome=str)
 
 
-# --- programs -------------------------------------------------------------------------------------
-
-
-@init
-def setup(programs: list):
-    for program in programs:
-        check_program(program)
-        set_program(program, "contract:jobs")
-
-
-@export
-def vote_program(program: dict) -> bool:
-    """Vote for a program record; at a majority of organisations it is set. A vote lapses after 30 days."""
-    org = member("admin", "admin")
-    check_program(program)
-    known = programs.get(program["id"])
-    require(known is None or fixed(known) == fixed(program), "PROGRAM_FIXED")
-    require(known != program, "WRONG_STATE")
-    ballot = sha256(encode(program))
-    mine = standing_votes(org)
-    require(ballot not in mine, "ALREADY_VOTED")
-    require(len(mine) < VOTES_MAX, "TOO_MANY_VOTES")
-    require(count_today(org, "votes") <= VOTES_A_DAY_MAX, "TOO_MANY_VOTES_TODAY")
-    present = orgs.active_members()
-    case = program_ballots.get(ballot, {"program": program["id"], "votes": {}})
-    # The vote of a suspended organisation stands, and counts again once it is a member again.
-    standing = {voter: at for voter, at in case["votes"].items() if ctx.block_time < at + VOTE_MS}
-    standing[org] = ctx.block_time
-    votes = [voter for voter in standing if voter in present]
-    ProgramVoted(
-        by="org:" + org,
-        program="program:" + program["id"],
-        votes=votes,
-        status=program["status"],
-        code_hash=program["code_hash"],
-    )
-    if len(votes) > len(present) // 2:
-        if ballot in program_ballots:
-            del program_ballots[ballot]
-        program_votes[org] = mine
-        set_program(program, "org:" + org)
-        return True
-    case["votes"] = standing
-    program_ballots[ballot] = case
-    program_votes[org] = mine + [ballot]
-    return False
-
-
-@export
-def retract_vote(program: dict):
-    """Take one's vote for a program record back."""
-    org = member("admin", "admin")
-    ballot = sha256(encode(program))
-    mine = standing_votes(org)
-    require(ballot in mine, "NOT_VOTED")
-    drop_vote(ballot, org)
-    program_votes[org] = [other for other in mine if other != ballot]
-    ProgramVoteRetracted(by="org:" + org, program="program:" + program["id"])
-
-
-def standing_votes(org: str) -> list:
-    """The ballots in which an organisation's vote still counts; lapsed votes are cleared away."""
-    standing = []
-    for ballot in program_votes.get(org, []):
-        case = program_ballots.get(ballot)
-        if case is not None and org in case["votes"]:
-            if ctx.block_time < case["votes"][org] + VOTE_MS:
-                standing.append(ballot)
-            else:
-                drop_vote(ballot, org)
-    return standing
-
-
-def count_today(org: str, act: str) -> int:
-    """Count an act that stays for ever at nobody's vote; returns how many an organisation did today."""
-    day = ctx.block_time // DAY_MS
-    row = daily.get(org, {"day": day})
-    if row["day"] != day:
-        row = {"day": day}
-    row[act] = row.get(act, 0) + 1
-    daily[org] = row
-    return row[act]
-
-
-def drop_vote(ballot: bytes, org: str):
-    case = program_ballots[ballot]
-    case["votes"].pop(org)
-    if len(case["votes"]) == 0:
-        del program_ballots[ballot]
-    else:
-        program_ballots[ballot] = case
-
-
-def set_program(program: dict, by: str):
-    programs[program["id"]] = program
-    ProgramSet(
-        by=by,
-        program="program:" + program["id"],
-        status=program["status"],
-        code_hash=program["code_hash"],
-    )
-
-
-def fixed(program: dict) -> dict:
-    """What a grant names must not change under it: only the status may; a new version is a new id."""
-    return {name: program[name] for name in PROGRAM_KEYS if name != "status"}
-
-
-def check_program(program: dict):
-    require(has_only(program, PROGRAM_KEYS), "BAD_PROGRAM")
-    check_id(program["id"])
-    check_text(program["kind"])
-    check_hash(program["code_hash"])
-    check_leakage(program["leakage"])
-    check_names(program["uses"], program["profiles"])
-    require(program["status"] == "active" or program["status"] == "retired", "BAD_PROGRAM")
-
-
-def check_leakage(leakage: str):
-    require(len(leakage) <= LEAKAGE_MAX, "TEXT_TOO_LONG")
-
-
-def check_names(uses: list[str], profiles: list[str]):
-    require(0 < len(uses) <= len(USES), "BAD_PROGRAM")
-    for use in uses:
-        require(use in USES, "BAD_PROGRAM")
-    require(0 < len(profiles) <= PROFILES_MAX, "BAD_PROGRAM")
-    for profile in profiles:
-        check_id(profile)
-
-
 # --- proposal -------------------------------------------------------------------------------------
 
 
@@ -303,9 +157,9 @@ def propose(spec: dict) -> str:
     """Propose a computation; the id is the hex SHA-256 of the encoded spec."""
     org = member("steward", "agent")
     require(orgs.has_role(org, "user"), "ORG_ROLE_MISSING")
-    check_spec(spec)
     encoded = encode(spec)
     require(len(encoded) <= SPEC_BYTES_MAX, "SPEC_TOO_LONG")
+    check_spec(spec)
     job = sha256(encoded).hex()
     require(job not in jobs, "JOB_EXISTS")
     count_proposal(org)
@@ -352,8 +206,8 @@ def propose(spec: dict) -> str:
         participants=org_subjects(party_names(spec)),
         receivers=spec["receivers"],
         deadline=j["deadline"],
-        page=spec.get("page", b""),
-        plan=spec.get("plan", b""),
+        page=spec["page"],
+        plan=spec["plan"],
     )
     return job
 
@@ -372,36 +226,23 @@ def count_proposal(org: str):
 
 
 def check_spec(spec: dict):
-    paged = "page" in spec
-    require(has_only(spec, PAGE_SPEC_KEYS if paged else SPEC_KEYS), "BAD_SPEC")
+    require(has_only(spec, SPEC_KEYS), "BAD_SPEC")
     check_id(spec["program"])
-    program = offered(spec)
+    require(programs.program_of(spec["program"])["status"] == "active", "PROGRAM_NOT_ACTIVE")
     check_parameters(spec["parameters"])
     check_id(spec["purpose"])
     check_group(spec["min_group"])
-    check_inputs(spec["inputs"], program["uses"], INPUT_KEYS + ["name"] if paged else INPUT_KEYS)
+    check_inputs(spec["inputs"])
     check_parties(spec["participants"], spec["receivers"])
-    profiles = check_page(spec) if paged else program["profiles"]
-    require(spec["profile"] in profiles, "PROFILE_NOT_OFFERED")
+    require(spec["profile"] in check_page(spec), "PROFILE_NOT_OFFERED")
     check_deadlines(spec["deadlines"])
     check_nonce(spec["nonce"])
 
 
-def offered(spec: dict) -> dict:
-    """What the program of a proposal offers: {uses, profiles}; it is in force. A page's profiles follow of its plan."""
-    if "page" in spec:
-        require(pages.program_of(spec["program"])["status"] == "active", "PROGRAM_NOT_ACTIVE")
-        return {"uses": list(USES), "profiles": []}
-    program = programs.get(spec["program"])
-    require(program is not None, "UNKNOWN_PROGRAM")
-    require(program["status"] == "active", "PROGRAM_NOT_ACTIVE")
-    return program
-
-
 def check_page(spec: dict) -> list:
-    """What a job under a page does follows of the page, its parameters and what its datasets declare: nobody's word.
+    """What a job does follows of its page, its parameters and what its datasets declare: nobody's word.
 
-    Returns the profiles under which its plan runs.
+    Returns the profiles that can run its plan.
     """
     check_hash(spec["page"])
     check_hash(spec["plan"])
@@ -415,7 +256,7 @@ def check_page(spec: dict) -> list:
                 "columns": list(item["columns"]),
             }
         )
-    found = pages.derive(id=spec["program"], inputs=inputs, parameters=spec["parameters"])
+    found = programs.derive(id=spec["program"], inputs=inputs, parameters=spec["parameters"])
     require(found["page"] == spec["page"] and found["plan"] == spec["plan"], "PLAN_DIFFERS")
     for item in spec["inputs"]:
         require(item["columns"] == found["uses"][item["name"]], "USES_DIFFER")
@@ -439,16 +280,16 @@ def check_group(min_group: int):
     require(1 <= min_group <= MIN_GROUP_MAX, "BAD_MIN_GROUP")
 
 
-def check_inputs(inputs: list[dict], uses: list, keys: list):
+def check_inputs(inputs: list[dict]):
     require(0 < len(inputs) <= INPUTS_MAX, "BAD_INPUTS")
     seen = {}
     columns = 0
     for item in inputs:
-        require(has_only(item, keys), "BAD_INPUTS")
+        require(has_only(item, INPUT_KEYS), "BAD_INPUTS")
         check_input(item["grant"], item["dataset"], item["version"])
         require(item["grant"] not in seen, "BAD_INPUTS")
         seen[item["grant"]] = True
-        check_uses(item["columns"], uses)
+        check_columns(item["columns"])
         columns += len(item["columns"])
     require(columns <= COLUMNS_MAX, "TOO_MANY_COLUMNS")
 
@@ -497,10 +338,8 @@ def check_input(grant: str, dataset: str, version: int):
     require(len(grant) > 0 and len(dataset) > 0 and version >= 1, "BAD_INPUTS")
 
 
-def check_uses(columns: dict[str, str], uses: list):
+def check_columns(columns: dict[str, str]):
     require(len(columns) > 0, "BAD_INPUTS")
-    for name in columns:
-        require(columns[name] in uses, "USE_NOT_OFFERED")
 
 
 def check_deadlines(deadlines: dict[str, int]):
@@ -558,14 +397,7 @@ def guard_job(j: dict, spec: dict):
 
 
 def in_force(spec: dict) -> bool:
-    if "page" in spec:
-        return pages.is_active(spec["program"])
-    return programs[spec["program"]]["status"] == "active"
-
-
-def code_of(spec: dict) -> bytes:
-    """What participants agree to run: the plan of a page, the code of another program."""
-    return spec["plan"] if "page" in spec else programs[spec["program"]]["code_hash"]
+    return programs.is_active(spec["program"])
 
 
 def agents_now(j: dict, spec: dict) -> list:
@@ -594,7 +426,7 @@ def guard_party(party: dict, agent_key: bytes | None):
 
 
 @export
-def accept(job: str, code_hash: bytes) -> str:
+def accept(job: str, plan: bytes) -> str:
     """Take part: checks every grant again and reserves a run of each of one's own."""
     org = member("agent", "agent")
     j = waiting(job_of(job), "proposed")
@@ -602,10 +434,10 @@ def accept(job: str, code_hash: bytes) -> str:
     party_of(spec, org)
     require(org not in j["accepted"], "ALREADY_ACCEPTED")
     guard_job(j, spec)
-    require(code_of(spec) == code_hash, "CODE_HASH_MISMATCH")
+    require(spec["plan"] == plan, "PLAN_DIFFERS")
     grants.reserve(use=use_of(job, spec, j["initiator"]), org=org)
     j["accepted"].append(org)
-    JobAccepted(job="job:" + job, by="org:" + org, code_hash=code_hash)
+    JobAccepted(job="job:" + job, by="org:" + org, plan=plan)
     if len(j["accepted"]) == len(spec["participants"]):
         enter(j, spec, "accepted")
         JobReady(job="job:" + job, by="org:" + org, deadline=j["deadline"])
@@ -892,11 +724,12 @@ def body_of(j: dict, spec: dict) -> dict:
         )
     heads = {name: stage_heads[job, name] for name in names}
     outcomes = {name: results[job, name] for name in spec["receivers"]}
-    body = {
+    return {
         "domain": CERTIFICATE_DOMAIN,
         "job": job,
         "program": spec["program"],
-        "code_hash": code_of(spec),
+        "page": spec["page"],
+        "plan": spec["plan"],
         "parameters": sha256(encode(spec["parameters"])),
         "purpose": spec["purpose"],
         "profile": spec["profile"],
@@ -919,9 +752,6 @@ def body_of(j: dict, spec: dict) -> dict:
         "running_height": j["running_height"],
         "revealed_height": j["revealed_height"],
     }
-    if "page" in spec:
-        body["page"] = spec["page"]
-    return body
 
 
 # --- other ends -----------------------------------------------------------------------------------

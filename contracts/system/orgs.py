@@ -40,7 +40,6 @@ CALLS = {
     "programs.propose": ("programs", "program", "id"),
     "programs.approve": ("programs", "", ""),
     "programs.retract_retirement": ("programs", "program", "id"),
-    "jobs.vote_program": ("programs", "", ""),
     "grants.approve": ("approvals", "grant", "id"),
     "grants.request": ("requests", "grant", "id"),
     "grants.resume": ("resumptions", "grant", "id"),

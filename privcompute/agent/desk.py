@@ -183,7 +183,7 @@ class ReleaseDesk:
             offer = make_offer(view, self._identity.org, held)
         if offer is None:
             raise NothingForThem("SHARES_LOST", "what we held of the job is missing or damaged")
-        return offer.to(hello.sender, view.owner_parties, view.receiver_parties)
+        return offer.to(hello.sender, view.receiver_parties)
 
     def _unsealed(self, job: str) -> HeldShares | None:
         try:

@@ -32,7 +32,6 @@ from privcompute.job.chain_reader import ChainReader
 from privcompute.job.environment import AgentIdentity, AgentStores, ComputePlace, JobEnvironment, OwnNode
 from privcompute.job.store import JobStore, StatusBoard
 from privcompute.net.listener import OPENINGS_MAX, PENDING_MAX, PeerListener
-from privcompute.programs.registry import PROGRAMS
 
 DESCRIPTORS_PER_JOB = 11
 """Links to seven peers, and the two ends of the pipes that stop the worker and its connecting."""
@@ -92,9 +91,8 @@ def _environment(
 ) -> JobEnvironment:
     """Return what the agent's jobs have in common."""
     policy = config.policy
-    code_hashes = {name: program.code_hash() for name, program in PROGRAMS.items()}
     return JobEnvironment(
-        identity=AgentIdentity(config.organisation, key, policy, code_hashes),
+        identity=AgentIdentity(config.organisation, key, policy),
         node=node,
         stores=AgentStores(
             datasets=DatasetStore(files.datasets),

@@ -11,7 +11,6 @@ from chain.client.calls import call
 from chain.client.console import (
     json_option,
     print_json,
-    print_lines,
     print_table,
     print_text,
     reports_errors,
@@ -21,7 +20,6 @@ from chain.client.trust import trust_line, word_line
 from chain.primitives.crypto import digest
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import encode_value
-from chain.primitives.visible import json_text
 from privcompute.causes import CANCELLED, CAUSES, NOTE_CHARS_MAX
 from privcompute.cli.common import (
     GAS_LIMIT,
@@ -38,8 +36,6 @@ from privcompute.cli.job_spec import build_spec, check_before_proposing, read_re
 from privcompute.cli.job_watch import watch_job
 from privcompute.cli.job_why import Why, as_json_of, explain, in_short, print_why
 from privcompute.data.results import ResultStore
-from privcompute.job.works import PAGE_OUTPUT
-from privcompute.programs.registry import PROGRAMS
 
 SEE_LIST = "see: assent job list"
 
@@ -163,9 +159,8 @@ def show(session: Session, job_id: str, as_json: bool) -> None:
     record, spec = found["job"], found["spec"]
     print_text(f"job {record['id']}")
     print_text(f"  {spec['program']} for {spec['purpose']}, proposed by {record['initiator']}")
-    if "page" in spec:
-        print_text(f"  page {spec['page'].hex()}")
-        print_text(f"  plan {spec['plan'].hex()}; the page: assent program show {spec['program']} --page")
+    print_text(f"  page {spec['page'].hex()}")
+    print_text(f"  plan {spec['plan'].hex()}; the page: assent program show {spec['program']} --page")
     print_text(f"  profile {spec['profile']}; groups of {spec['min_group']} or more")
     print_text(f"  state {record['state']} since {show_time(record['since'])} UTC, height {record['height']}")
     if found["end"] is not None:
@@ -175,7 +170,7 @@ def show(session: Session, job_id: str, as_json: bool) -> None:
     inputs = [
         [
             one["grant"],
-            f"{one['dataset']}@{one['version']}" + (f" as {one['name']}" if "name" in one else ""),
+            f"{one['dataset']}@{one['version']} as {one['name']}",
             ", ".join(f"{c} ({u})" for c, u in one["columns"].items()),
         ]
         for one in spec["inputs"]
@@ -268,10 +263,7 @@ def result(session: Session, job_id: str, as_json: bool) -> None:
         )
         return
     print_text(f"{stored.program} under profile {stored.profile} ({stored.schema})")
-    if stored.schema == PAGE_OUTPUT:
-        print_figures(stored.values)
-    else:
-        print_lines(json_text(stored.values, 2))
+    print_figures(stored.values)
     said = "as committed on the ledger" if on_ledger else "NOT (yet) committed on the ledger"
     print_text(f"hash {stored.hash.hex()}, {said}")
 
@@ -300,28 +292,3 @@ def cancel(session: Session, job_id: str, reason: str, as_json: bool) -> None:
         print_json(sent_json(receipt, job=found))
     else:
         print_text(f"aborted job {found[:12]} at height {receipt.height}")
-
-
-@job.command("programs")
-@json_option
-@reports_errors
-def programs(as_json: bool) -> None:
-    """List the programs installed here, with what they leak and the code hash that jobs must name."""
-    found = [PROGRAMS[name] for name in sorted(PROGRAMS)]
-    if as_json:
-        print_json(
-            [
-                {
-                    **to_json(p.record()),
-                    "summary": p.summary,
-                    "output": p.output,
-                    "fields": dict(p.output_fields),
-                }
-                for p in found
-            ]
-        )
-        return
-    for program in found:
-        print_text(f"{program.id} ({program.code_hash().hex()[:16]}…): {program.summary}")
-        print_text(f"  uses {', '.join(program.uses)}; profiles {', '.join(program.profiles)}")
-        print_text(f"  leaks: {program.leakage}")

@@ -40,7 +40,7 @@ from privcompute.job.proposal import (
 )
 from privcompute.job.size import JobSize, check_time, size_of
 from privcompute.job.view import JobSpec, JobView, job_id_of, parse_spec
-from privcompute.programs.estimate import FACTOR
+from privcompute.pages.estimate import FACTOR
 
 _OTHERS = "what other owners find on their own data: their agents judge it before they bind, and tell a code"
 _OWN = "what is wrong with data of your own: give --as ORGDIR with agent.toml, and they are judged"
@@ -124,7 +124,7 @@ async def _of_request(session: Session, about: str, request: JobRequest) -> Told
         view = hypothetical(spec, facts)
         found = [*_of_key(sender), *proposal_obstacles(spec, facts)]
         denied, unsaid = await ask_guards(client, spec, facts, found)
-        objected, size = await _of_program(reader, view)
+        objected, size = await _of_page(reader, view)
         agent = own_agent()
         own = None if agent is None else await judge_own(agent, reader, view)
         found = _distinct([*found, *denied, *objected, *([] if own is None else own.obstacles)])
@@ -152,8 +152,8 @@ def _of_key(sender: Any) -> list[Obstacle]:
     return [obstacle("the key that signs", "KEY_ROLE_MISSING", f"its roles are {', '.join(sender['roles'])}")]
 
 
-async def _of_program(reader: ChainReader, view: JobView) -> tuple[list[Obstacle], JobSize | None]:
-    """Return what page or program objects to, in parameters, columns and registered sizes; and the size."""
+async def _of_page(reader: ChainReader, view: JobView) -> tuple[list[Obstacle], JobSize | None]:
+    """Return what the page objects to, in parameters, columns and registered sizes; and the size."""
     spec = view.spec
     try:
         work = await steps.job_work(reader, view)
@@ -195,7 +195,7 @@ async def _of_job(session: Session, digits: str) -> Told:
         if judged is None:
             raise UsageFault(f"job {found[:12]}: {agent.identity.org} takes no part in it: assent job show")
         view, own = judged
-        _, size = await _of_program(reader, view)
+        _, size = await _of_page(reader, view)
         return Told(
             about=f"job {found[:12]} ({view.state}), at {own.org}",
             obstacles=_distinct(own.obstacles),

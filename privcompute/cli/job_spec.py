@@ -12,8 +12,6 @@ import click
 import pydantic
 
 from chain.client.client import Client
-from chain.primitives.errors import DecodeError
-from chain.primitives.jsonvalue import from_json
 from chain.primitives.settings import Section, load_toml, validate
 from chain.primitives.values import Value
 from privcompute.cli.common import UsageFault, need_state, pairs, parse_duration
@@ -21,8 +19,7 @@ from privcompute.cli.declarations import owner_of, read_columns, version_row
 from privcompute.cli.page_jobs import SEE_PROGRAMS, exact, page_job
 from privcompute.data.declared import Identifier, identifiers_differ
 from privcompute.job.inputs import input_column
-from privcompute.programs.base import JobInput
-from privcompute.programs.registry import PROGRAMS
+from privcompute.pages.columns import JobInput
 
 F = TypeVar("F", bound=Callable[..., Any])
 NONCE_BYTES = 16
@@ -35,12 +32,6 @@ DEADLINES_MS = {
     "certify": 120_000,
 }
 """Time allowed for each state unless told otherwise; until `bind`, the parties wait for slots."""
-_USE_OF = {
-    "join-only": "join",
-    "aggregate-only": "aggregate",
-    "compare-only": "compare",
-    "encrypted-only": "encrypted",
-}
 
 
 class InputRequest(Section):
@@ -49,8 +40,6 @@ class InputRequest(Section):
     grant: str
     name: str = ""
     """What the page calls the dataset; "" for the one at this place of the page."""
-    columns: dict[str, str] = {}  # noqa: RUF012 (pydantic copies it)
-    """Column -> use; empty: every column of the grant, used as its constraint says. Of a page it follows."""
 
 
 class JobRequest(Section):
@@ -64,16 +53,11 @@ class JobRequest(Section):
     """By default the strictest grant's."""
     inputs: Annotated[list[InputRequest], pydantic.Field(min_length=1, max_length=8)]
     receivers: Annotated[list[str], pydantic.Field(default_factory=list, max_length=8)]
-    """Of a page they follow; who states them all the same is told where they differ."""
+    """They follow of the page; who states them all the same is told where they differ."""
     compute: Annotated[list[str], pydantic.Field(default_factory=list, max_length=8)]
     parameters: Annotated[dict[str, Any], pydantic.Field(default_factory=dict)]
     deadlines: Annotated[dict[str, str], pydantic.Field(default_factory=dict)]
     """State -> duration, such as run = "10m"."""
-
-    @property
-    def is_page(self) -> bool:
-        """Whether a page is meant: a dataset has a name of a page, or no installed code has the id."""
-        return self.program not in PROGRAMS or any(one.name for one in self.inputs)
 
 
 def request_options(command: F) -> F:
@@ -85,20 +69,22 @@ def request_options(command: F) -> F:
 
 
 _OPTIONS = (
-    click.option("--program", help="Program; see: assent program list, assent job programs."),
+    click.option("--program", help="Program; see: assent program list."),
     click.option("--purpose", help="Purpose code, as in the grants."),
     click.option("--profile", help="Security profile. [default: the strongest that fits]"),
     click.option(
         "--input",
         "inputs",
         multiple=True,
-        metavar="[NAME=]GRANT[:COLUMN=USE,…]",
-        help="Grant to use (repeat). NAME is what a page calls the dataset; its columns follow of the page. "
-        "Of another program, COLUMN=USE; by default all of the grant, as its constraints say.",
+        metavar="[NAME=]GRANT",
+        help="Grant to use (repeat). NAME is what the page calls the dataset.",
     ),
     click.option("--parameters", help="Parameters of the program as a JSON object."),
     click.option(
-        "--receiver", "receivers", multiple=True, help="Who learns the result (repeat); of a page it follows."
+        "--receiver",
+        "receivers",
+        multiple=True,
+        help="Who learns the result (repeat); it follows.",
     ),
     click.option("--compute", "compute", multiple=True, help="Who computes besides the owners (repeat)."),
     click.option("--min-group", type=click.IntRange(1), help="Fewest rows a figure rests on."),
@@ -141,12 +127,13 @@ class _Draft(Section):
 
 
 def _input(text: str) -> dict[str, Any]:
-    said, _, columns = text.partition(":")
+    said, colon, _ = text.partition(":")
+    if colon:
+        raise UsageFault(f"--input {text}: the uses of columns follow of the page; leave :COLUMN=USE out")
     name, equals, grant = said.rpartition("=")
     if equals and not name:
-        raise UsageFault(f"--input {text}: a name of a page stands before =, or nothing at all")
-    listed = tuple(part for part in columns.split(",") if part)
-    return {"grant": grant, "name": name, "columns": pairs(listed, "--input", "encrypted")}
+        raise UsageFault(f"--input {text}: a name of the page stands before =, or nothing at all")
+    return {"grant": grant, "name": name}
 
 
 def _parameters(text: str) -> dict[str, Any]:
@@ -155,49 +142,16 @@ def _parameters(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise UsageFault(f"--parameters: not JSON ({error})") from None
     if not isinstance(content, dict):
-        raise UsageFault('--parameters: give a JSON object, for example {"test_rows": 100}')
+        raise UsageFault('--parameters: give a JSON object, for example {"held_out": 0.3}')
     return content
 
 
 async def build_spec(client: Client, request: JobRequest) -> dict[str, Value]:
     """Return the spec: grants, dataset versions, owners and agent keys as our node proves them now.
 
-    Of a page, uses, receivers and plan are what follows; raises UsageFault for what its grants lack, and what
-    page and plan object to.
+    Uses, receivers and plan are what follows of the page; raises UsageFault for what its grants lack, and
+    what page and plan object to.
     """
-    if request.is_page:
-        return await _page_spec(client, request)
-    if not request.receivers:
-        raise UsageFault("the job has no receiver: say who learns the result, --receiver ORG")
-    grants = [
-        await need_state(client, "grants", "grants", one.grant, "see: assent grant list")
-        for one in request.inputs
-    ]
-    return await _spec(
-        client,
-        request,
-        grants,
-        _no_floats(request.parameters),
-        [*request.receivers],
-        [
-            {
-                "grant": one.grant,
-                "dataset": grant["dataset"],
-                "version": grant["version"],
-                "columns": one.columns or _default_uses(grant),
-            }
-            for one, grant in zip(request.inputs, grants, strict=True)
-        ],
-    )
-
-
-async def _page_spec(client: Client, request: JobRequest) -> dict[str, Value]:
-    stated = next((one for one in request.inputs if one.columns), None)
-    if stated is not None:
-        raise UsageFault(
-            f"input {stated.grant}: program {request.program} is a page, from which the uses of columns "
-            "follow; leave :COLUMN=USE out"
-        )
     given = [(one.name, one.grant) for one in request.inputs]
     found = await page_job(client, request.program, given, request.parameters)
     receivers = [*found.derived.receivers]
@@ -209,10 +163,24 @@ async def _page_spec(client: Client, request: JobRequest) -> dict[str, Value]:
             f"the job states {', '.join(request.receivers)}: leave --receiver out, or change the parameters"
         )
     grants = [one.terms for one in found.grants]
-    spec = await _spec(client, request, grants, exact(request.parameters), receivers, found.spec_inputs())
-    found.check([one["org"] for one in spec["participants"]])
-    profile = request.profile or await _strongest(client, found.derived.profiles, len(spec["participants"]))
-    return spec | {"profile": profile, "page": found.page, "plan": found.derived.plan.hash}
+    roles = dict.fromkeys(dict.fromkeys(grant["owner"] for grant in grants), "owner")
+    roles |= {org: "compute" for org in request.compute if org not in roles}
+    roles |= {org: "receiver" for org in receivers if org not in roles}
+    found.check(list(roles))
+    return {
+        "program": request.program,
+        "page": found.page,
+        "plan": found.derived.plan.hash,
+        "parameters": exact(request.parameters),
+        "purpose": request.purpose,
+        "profile": request.profile or await _strongest(client, found.derived.profiles, len(roles)),
+        "min_group": request.min_group or max(grant["min_group"] for grant in grants),
+        "inputs": found.spec_inputs(),
+        "participants": [await _participant(client, org, role) for org, role in roles.items()],
+        "receivers": receivers,
+        "deadlines": _deadlines(request.deadlines),
+        "nonce": secrets.token_bytes(NONCE_BYTES),
+    }
 
 
 async def _strongest(client: Client, profiles: Sequence[str], parties: int) -> str:
@@ -222,43 +190,9 @@ async def _strongest(client: Client, profiles: Sequence[str], parties: int) -> s
     return str(max(fitting or records, key=lambda one: one["rank"])["name"])
 
 
-async def _spec(
-    client: Client,
-    request: JobRequest,
-    grants: Sequence[Any],
-    parameters: Value,
-    receivers: list[str],
-    inputs: list[Value],
-) -> dict[str, Any]:
-    roles = dict.fromkeys(dict.fromkeys(grant["owner"] for grant in grants), "owner")
-    roles |= {org: "compute" for org in request.compute if org not in roles}
-    roles |= {org: "receiver" for org in receivers if org not in roles}
-    return {
-        "program": request.program,
-        "parameters": parameters,
-        "purpose": request.purpose,
-        "profile": request.profile or "rep3",
-        "min_group": request.min_group or max(grant["min_group"] for grant in grants),
-        "inputs": inputs,
-        "participants": [await _participant(client, org, role) for org, role in roles.items()],
-        "receivers": receivers,
-        "deadlines": _deadlines(request.deadlines),
-        "nonce": secrets.token_bytes(NONCE_BYTES),
-    }
-
-
 async def check_before_proposing(client: Client, spec: Mapping[str, Any]) -> None:
-    """Raise what the program itself objects to, with its full text: agents would only give the code.
-
-    Columns that a dataset does not have are left to the ledger, which refuses them by name of the grant.
-    """
-    program = None if "page" in spec else PROGRAMS[spec["program"]]
-    offered = (
-        "see: assent program show"
-        if program is None
-        else f"{program.id} runs under {', '.join(program.profiles)}"
-    )
-    profile = await need_state(client, "grants", "profiles", spec["profile"], offered)
+    """Raise UsageFault for parties that the profile does not take, and identifiers that differ."""
+    profile = await need_state(client, "grants", "profiles", spec["profile"], "see: assent program show")
     check_parties(profile, spec["participants"])
     numbers = {one["org"]: index for index, one in enumerate(spec["participants"])}
     inputs: list[JobInput] = []
@@ -280,8 +214,6 @@ async def check_before_proposing(client: Client, spec: Mapping[str, Any]) -> Non
                 f"identifiers differ: {difference}; a job joins datasets whose owners declare the same: one "
                 "of them registers a version like the other's (docs/data-owner.md)"
             )
-    if program is not None:
-        program.check(spec["parameters"], inputs)
 
 
 def check_parties(profile: Mapping[str, Any], participants: Sequence[Mapping[str, Any]]) -> None:
@@ -314,23 +246,6 @@ def check_datasets(
                 f"job has {len(brought)} of {one['org']} ({', '.join(brought)}): name one grant of an owner, "
                 "or let the owner register both as one dataset"
             )
-
-
-def _no_floats(parameters: dict[str, Any]) -> Value:
-    try:
-        return from_json(parameters)
-    except DecodeError as error:
-        raise UsageFault(f'parameters: {error}; write a decimal number in quotes, such as "0.01"') from None
-
-
-def _default_uses(grant: Value) -> dict[str, str]:
-    plain = sorted(name for name, constraint in grant["columns"].items() if constraint not in _USE_OF)
-    if plain:
-        raise UsageFault(
-            f"grant {grant['id']}: column {plain[0]!r} is granted as plain, so say how it is used: "
-            f"--input {grant['id']}:{plain[0]}=encrypted,…"
-        )
-    return {name: _USE_OF[constraint] for name, constraint in grant["columns"].items()}
 
 
 async def _participant(client: Client, org: str, role: str) -> dict[str, Value]:

@@ -29,8 +29,7 @@ from privcompute.job.failures import cause_of
 from privcompute.job.inputs import joined_versions, own_findings
 from privcompute.job.proposal import Obstacle, obstacle
 from privcompute.job.view import ACCEPTED, PROPOSED, JobView
-from privcompute.programs.registry import PROGRAMS
-from privcompute.programs.work import Work
+from privcompute.pages.work import PageWork
 
 _PHASE = {PROPOSED: "accepted", ACCEPTED: "meeting"}
 """State -> the phase for which an agent checks a job in it."""
@@ -73,8 +72,7 @@ def own_agent() -> OwnAgent | None:
 
 def open_own_agent(config: AgentConfig, files: AgentFiles) -> OwnAgent:
     """Return an agent's identity and stores, to read alone."""
-    hashes = {name: program.code_hash() for name, program in PROGRAMS.items()}
-    identity = AgentIdentity(config.organisation, load_key(files.key), config.policy, hashes)
+    identity = AgentIdentity(config.organisation, load_key(files.key), config.policy)
     return OwnAgent(identity, DatasetStore(files.datasets), JoinStore(files.joins))
 
 
@@ -147,7 +145,7 @@ async def _opened(agent: OwnAgent, view: JobView) -> tuple[OpenedDataset | None,
         return None, [_told(f"{one.dataset}@{one.version}", error)]
 
 
-def _findings(agent: OwnAgent, view: JobView, work: Work, opened: OpenedDataset) -> list[Obstacle]:
+def _findings(agent: OwnAgent, view: JobView, work: PageWork, opened: OpenedDataset) -> list[Obstacle]:
     local, least = opened.local, agent.identity.policy.min_joined_rows
     found = own_findings(work, view.spec, opened, agent.joins, least)
     return [Obstacle(f"{local.id}@{local.version}", one.code, one.text, "") for one in found]

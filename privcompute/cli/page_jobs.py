@@ -16,9 +16,9 @@ from chain.primitives.values import Value
 from privcompute.cli.common import UsageFault, need_state
 from privcompute.cli.declarations import owner_of, read_schema, version_row
 from privcompute.job.inputs import input_column
+from privcompute.pages.columns import JobInput
 from privcompute.pages.derived import DerivedPage, PageInput, derive, known_types, not_granted, number_value
 from privcompute.pages.work import of_plan
-from privcompute.programs.base import JobInput
 
 SEE_PROGRAMS = "see: assent program list"
 

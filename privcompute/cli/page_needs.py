@@ -313,9 +313,6 @@ async def judge(client: Client, grant: Mapping[str, Any]) -> Judgement:
     found = []
     key = () if basis is not None else await _key_of(client, grant["dataset"], grant["version"])
     for program in grant["programs"]:
-        agents: Any = await client.state("jobs", "programs", program)
-        if agents is not None and agents["status"] == "active":
-            return not_judged(f"{program} is a program of agents, of which no page tells the needs", words)
         if await client.state("programs", "programs", program) is None:
             return not_judged(f"{program} is no program yet: what it needs is not known", words)
         text = await page_text(client, program)

@@ -16,11 +16,12 @@ from privcompute.data.schema import Column, Schema
 from privcompute.data.schema_files import load_schema
 from privcompute.data.sources import DataSource, open_source
 from privcompute.data.tables import read_table
+from privcompute.pages.columns import InputColumn
 from privcompute.pages.trial import Sample
-from privcompute.programs.base import InputColumn
-from privcompute.programs.encoding import CATEGORIES_MAX, category_texts
 
 DEFAULT_KEY = "id"
+CATEGORIES_MAX = 64
+"""Different cells of a text column that still count as its categories."""
 
 
 def load_sample(name: str, path: Path, schema_file: Path | None, key: str, owner: str) -> Sample:
@@ -60,7 +61,7 @@ def _column(column: Column, cells: NDArray[Any]) -> InputColumn:
         high=column.high,
     )
     if column.type in ("text", "category") and not column.categories:
-        seen = np.unique(category_texts(cells)).tolist()
+        seen = np.unique(np.asarray(cells, dtype=str)).tolist()
         if len(seen) <= CATEGORIES_MAX:
             found = replace(found, categories=tuple(seen))
     return found

@@ -120,10 +120,10 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class PhaseChecked:
-    """Enforcement allows the phase; `code_hash` is that of the program installed here."""
+    """Enforcement allows the phase; `plan` is the hash of what follows of the job's page."""
 
     phase: str
-    code_hash: bytes
+    plan: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ class ChainReader:
         current = await self.job(view.id) or view
         named = [view.initiator, *[one.org for one in spec.participants]]
         orgs = await self.states("orgs", "orgs", named)
-        program = await self.state("programs" if spec.page else "jobs", "programs", spec.program)
+        program = await self.state("programs", "programs", spec.program)
         datasets = await self.states("datasets", "datasets", (one.dataset for one in spec.inputs))
         versions = await self.states(
             "datasets", "versions", ((one.dataset, one.version) for one in spec.inputs)
@@ -166,7 +166,6 @@ class ChainReader:
         heads = await self._of_parties("stage_heads", view.id, names)
         results = await self._of_parties("results", view.id, view.spec.receivers)
         return CertificateRecords(
-            code_hash=await self._agreed_code(view.spec),
             bindings={name: record["commitment"] for name, record in bindings.items()},
             stages={name: (record["count"], record["hash"]) for name, record in heads.items()},
             transcripts=await self.transcripts(view),
@@ -176,15 +175,9 @@ class ChainReader:
             },
         )
 
-    async def _agreed_code(self, spec: JobSpec) -> bytes:
-        if spec.page:
-            return spec.plan
-        program: Any = await self.state("jobs", "programs", spec.program)
-        return bytes(program["code_hash"])
-
     async def page(self, spec: JobSpec) -> Value | None:
-        """Return the text of a job's page; None where its program is code, or the state has no such page."""
-        return await self.state("programs", "pages", spec.page) if spec.page else None
+        """Return the text of a job's page; None where the state has no such page."""
+        return await self.state("programs", "pages", spec.page)
 
     async def key(self, dataset: str, version: int) -> tuple[str, ...]:
         """Return the columns of the key that a version declares; none where it has no such version."""

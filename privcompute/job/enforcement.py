@@ -1,7 +1,7 @@
 """Enforcement: an agent refuses every job that its own node does not show as authorised.
 
 The contracts guard the same rules; an owner asks again because the contracts cannot know this owner's local
-policy, its data, or the code it really runs, and because data must not depend on anybody else's node. Facts
+policy or its data, and because data must not depend on anybody else's node. Facts
 come from proved state. What a policy contract decides cannot be proved by state alone: it shows in the state
 of the job, which only advances when the contract agreed.
 
@@ -66,19 +66,17 @@ class ProvedFacts:
     orgs: Mapping[str, Value]
     """Of the initiator and every participant."""
     program: Value
-    """Of contract `programs` where the job names a page, else of `jobs`."""
+    """Of contract `programs`."""
     ranks: Mapping[str, int]
     """Profile -> rank; a higher one is stronger."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnFacts:
-    """Facts that this agent knows by itself: its key, its installed code, its records and its policy."""
+    """Facts that this agent knows by itself: its key, its records and its policy."""
 
     org: str
     agent_key: bytes
-    code_hash: bytes | None
-    """Of the program of the job as it is installed here; None when it is not."""
     datasets: Mapping[tuple[str, int], LocalDataset]
     """(dataset, version) -> our record of it."""
     policy: LocalPolicy
@@ -91,7 +89,7 @@ def check_job(phase: str, facts: ProvedFacts, own: OwnFacts, now_ms: int) -> Non
         view.state == _STATE_OF_PHASE[phase], "WRONG_STATE", f"the job is {view.state}, not ready for {phase}"
     )
     _check_parties(facts, own)
-    _check_program(facts, own)
+    _check_program(facts)
     _check_policy(view, own.policy)
     inputs = view.inputs_of(own.org)
     _require(len(inputs) <= 1, "PROFILE_DATASETS", f"{len(inputs)} inputs of {own.org}; propose one")
@@ -122,33 +120,14 @@ def _check_parties(facts: ProvedFacts, own: OwnFacts) -> None:
     )
 
 
-def _check_program(facts: ProvedFacts, own: OwnFacts) -> None:
+def _check_program(facts: ProvedFacts) -> None:
     spec = facts.view.spec
     record = _found(facts.program, "UNKNOWN_PROGRAM", f"our node shows no program {spec.program}")
     _require(record["status"] == "active", "PROGRAM_NOT_ACTIVE", f"program {spec.program} is retired")
-    if spec.page:
-        # A page may have the id of a program that is installed here, and is not that program.
-        _require(
-            record["page"] == spec.page,
-            "PAGE_DIFFERS",
-            f"program {spec.program} is page {record['page'].hex()[:16]}…, the job names "
-            f"{spec.page.hex()[:16]}…",
-        )
-        return
     _require(
-        own.code_hash is not None,
-        "PROGRAM_NOT_INSTALLED",
-        f"{spec.program} is not installed here; update the agent",
-    )
-    _require(
-        own.code_hash == record["code_hash"],
-        "CODE_HASH_MISMATCH",
-        f"{spec.program} as installed here is not the code that the consortium agreed on",
-    )
-    _require(
-        spec.profile in record["profiles"],
-        "PROFILE_NOT_OFFERED",
-        f"{spec.program} does not offer {spec.profile}",
+        record["page"] == spec.page,
+        "PAGE_DIFFERS",
+        f"program {spec.program} is page {record['page'].hex()[:16]}…, the job names {spec.page.hex()[:16]}…",
     )
 
 
@@ -284,9 +263,8 @@ def _check_dataset(one: GrantedInput, facts: ProvedFacts, own: OwnFacts) -> None
     )
     names = () if local is None else local.schema.key
     joined = {column for column, use in one.columns.items() if use == "join"}
-    # A page may use a dataset without joining it; a program that is code joins all.
-    _require(
-        joined == set(names) or (not joined and facts.view.spec.page != b""),
+    _require(  # a page may use a dataset without joining it
+        joined == set(names) or not joined,
         "JOIN_NOT_BY_KEY",
         f"{name} is joined by its key, {', '.join(map(repr, names)) or 'which it lacks'}; the job names "
         f"{', '.join(map(repr, sorted(joined))) or 'no column'} with use 'join'",

@@ -5,7 +5,7 @@ Every job of an agent has the same environment. A step takes those parts of it t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chain.client.signing import SigningClient
@@ -24,13 +24,11 @@ from privcompute.net.listener import PeerListener
 
 @dataclass(frozen=True, slots=True)
 class AgentIdentity:
-    """Identity of the agent: organisation, key, the owner's local policy, and the installed programs."""
+    """Identity of the agent: organisation, key, the owner's local policy."""
 
     org: str
     key: PrivateKey
     policy: LocalPolicy
-    code_hashes: Mapping[str, bytes]
-    """Program -> code hash, taken when the agent started: of the code that runs, not of later files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,22 +12,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from numpy.typing import NDArray
-
 from chain.primitives.crypto import digest
 from chain.primitives.errors import DecodeError
 from chain.primitives.values import decode_value, encode_value
 from privcompute.data.sealed import SEALED_BYTES_MAX
 from privcompute.job.actions import ComputeDone, StageDone
 from privcompute.mpc.opening import COMPONENTS, component_commitment
-from privcompute.mpc.protocols.psi import PsiSpec
-from privcompute.mpc.protocols.psi_return import JoinReturn, read_matching
 
-_VERSION = 2
+_VERSION = 3
 HEADERS_BYTES = 65_536
 """Labels, lengths and hashes around what is handed out."""
-COUNT = "rows"
-"""What an owner tells of a join beside the messages: the number of common rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +35,8 @@ class HeldShares:
     components: Mapping[str, bytes]
     """Label -> record, of the components that a party holds of each audience's outputs (mpc/opening.py).
 
-    None of a pure join. Those of what stays shares are sealed with the others, and handed to nobody.
+    Those of what stays shares are sealed with the others, and handed to nobody.
     """
-    matching: Any = None
-    """An owner's part in a pure join (`write_matching`), else None."""
-    salt: bytes = b""
-    """The secret that hides the matching in its commitment; 32 bytes beside a matching."""
-    identifiers: tuple[str, ...] = ()
-    """An owner's identifiers, in the order of its table: the join names rows by number."""
 
     def encode(self) -> bytes:
         """Return the bytes to seal."""
@@ -59,9 +47,6 @@ class HeldShares:
                 [asdict(stage) for stage in self.stages],
                 dict(self.commitments),
                 dict(self.components),
-                self.matching,
-                self.salt,
-                list(self.identifiers),
             ]
         )
 
@@ -70,7 +55,7 @@ class HeldShares:
         """Read what `encode` made; raise DecodeError for anything else."""
         content: Any = decode_value(data, max_bytes=SEALED_BYTES_MAX)
         try:
-            version, computed, stages, commitments, components, matching, salt, identifiers = content
+            version, computed, stages, commitments, components = content
             if version != _VERSION:
                 raise DecodeError(f"a holding of version {version}, this agent reads {_VERSION}")
             return cls(
@@ -78,9 +63,6 @@ class HeldShares:
                 tuple(StageDone(**stage) for stage in stages),
                 commitments,
                 {str(label): bytes(record) for label, record in components.items()},
-                matching,
-                salt,
-                tuple(identifiers),
             )
         except (TypeError, ValueError, AttributeError) as error:
             raise DecodeError(f"a holding: {type(error).__name__}") from None
@@ -102,14 +84,9 @@ def held_labels(profile: str, party: int, audience: str) -> frozenset[str]:
     return frozenset(component_label((party + place) % count, audience) for place in (0, 1))
 
 
-def labels_of(profile: str, party: int, audiences: Iterable[str], join: PsiSpec | None) -> frozenset[str]:
-    """Return what a participant commits to at the end of computing; `join` is that of a pure join."""
-    if join is None:
-        return frozenset(label for audience in audiences for label in held_labels(profile, party, audience))
-    if party not in join.parties:
-        return frozenset()
-    common = [f"common-{index}" for index in range(len(join.parties))] if party == join.matcher else []
-    return frozenset([f"matching-{party}", *common])
+def labels_of(profile: str, party: int, audiences: Iterable[str]) -> frozenset[str]:
+    """Return what a participant commits to at the end of computing."""
+    return frozenset(label for audience in audiences for label in held_labels(profile, party, audience))
 
 
 def shares_digest(commitments: Mapping[str, bytes]) -> bytes:
@@ -120,32 +97,18 @@ def shares_digest(commitments: Mapping[str, bytes]) -> bytes:
 class HandedPart:
     """What one holder of a job hands to others at its release."""
 
-    def __init__(self, holding: HeldShares, job: bytes, me: int, join: PsiSpec | None) -> None:
-        """`job` is the 32-byte id, `me` our index among the participants, `join` that of a pure join."""
-        self.holding, self.job, self.me = holding, job, me
-        self.back: JoinReturn | None = None
-        """Our part in the way back of a pure join."""
-        if join is not None and me in join.parties and holding.matching is not None:
-            matching = read_matching(holding.matching)
-            self.back = JoinReturn(join, me, matching, holding.salt, holding.commitments)
+    def __init__(self, holding: HeldShares, me: int) -> None:
+        """`me` is our index among the participants."""
+        self.holding, self.me = holding, me
 
     @property
     def bytes_max(self) -> int:
         """The most bytes that another holder hands to us at once: as many as we hold ourselves."""
-        own = sum(len(record) for record in self.holding.components.values())
-        return HEADERS_BYTES + (own if self.back is None else self.back.bytes_max)
+        return HEADERS_BYTES + sum(len(record) for record in self.holding.components.values())
 
-    def matched(self) -> NDArray[Any] | None:
-        """Return our own rows of a pure join, None when we have none or not all messages came."""
-        return None if self.back is None else self.back.rows(len(self.holding.identifiers))
-
-    def to(self, party: int, owners: Iterable[int], receivers: Iterable[int]) -> dict[str, bytes]:
-        """Return what a participant may have from us now; empty for one to whom we owe nothing (yet)."""
-        if self.back is None:
-            profile = self.holding.computed.profile
-            mine = held_labels(profile, self.me, str(party)) if party in receivers else frozenset[str]()
-            return {label: record for label, record in self.holding.components.items() if label in mine}
-        given = self.back.give(party) if party in owners and party != self.me else {}
-        if self.back.count is not None and party in receivers:
-            given[COUNT] = self.back.count.to_bytes(8, "big")
-        return given
+    def to(self, party: int, receivers: Iterable[int]) -> dict[str, bytes]:
+        """Return what a participant may have from us; empty for one to whom we owe nothing."""
+        if party not in receivers:
+            return {}
+        mine = held_labels(self.holding.computed.profile, self.me, str(party))
+        return {label: record for label, record in self.holding.components.items() if label in mine}

@@ -1,4 +1,4 @@
-"""Inputs of a job as programs see them, and the judgement of an owner's own data before it binds.
+"""Inputs of a job as pages see them, and the judgement of an owner's own data before it binds.
 
 What an owner finds on its own data ends the job before anything is bound: others learn the code of the first
 finding and no number. What depends on rows that are joined is judged on them only where an earlier job over
@@ -20,8 +20,9 @@ from privcompute.data.results import JoinStore
 from privcompute.data.schema import Column
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import GrantedInput, JobSpec
-from privcompute.programs.base import Finding, InputColumn, OwnTable
-from privcompute.programs.work import Work
+from privcompute.pages.columns import InputColumn
+from privcompute.pages.judging import Finding, OwnTable
+from privcompute.pages.work import PageWork
 
 log = logging.getLogger("assent.agent")
 
@@ -46,7 +47,7 @@ def joined_versions(spec: JobSpec) -> bytes:
     return _versions([one for one in spec.inputs if "join" in one.columns.values()])
 
 
-def versions_of(spec: JobSpec, work: Work, number: int) -> bytes:
+def versions_of(spec: JobSpec, work: PageWork, number: int) -> bytes:
     """Return the hash that names the dataset versions of one of a job's joins."""
     return _versions([spec.inputs[place] for place in work.joined[number]])
 
@@ -57,7 +58,7 @@ def _versions(inputs: Sequence[GrantedInput]) -> bytes:
 
 
 def own_findings(
-    work: Work, spec: JobSpec, opened: OpenedDataset, joins: JoinStore, least_rows: int
+    work: PageWork, spec: JobSpec, opened: OpenedDataset, joins: JoinStore, least_rows: int
 ) -> list[Finding]:
     """Return everything on our own data that would end the job later; the texts are for us alone."""
     place = [one.dataset for one in work.inputs].index(opened.local.id)
@@ -69,8 +70,6 @@ def own_findings(
             rows = np.flatnonzero(np.isin(np.array(table.ids), np.array(ids)))
             joined = rows if joined is None or len(rows) < len(joined) else joined
     own = OwnTable(
-        inputs=work.inputs,
-        parameters=work.parameters,
         min_group=spec.min_group,
         item=work.inputs[place],
         columns=table.data,
@@ -82,7 +81,7 @@ def own_findings(
 
 
 def judge_own_data(
-    work: Work, spec: JobSpec, opened: OpenedDataset, joins: JoinStore, least_rows: int
+    work: PageWork, spec: JobSpec, opened: OpenedDataset, joins: JoinStore, least_rows: int
 ) -> None:
     """Raise JobRefusal with the code of the first thing on our own data that would end the job later.
 

@@ -19,7 +19,6 @@ a restarted agent starts from the same place; what it needs beyond that is in `R
 | computed     | owner       | approved        | VerifyTranscripts → CheckPhase(reveal) → approve_reveal    |
 | revealed     | participant | released        | ReleaseShares: the reveal gate; others ask, and so do we   |
 | revealed     | receiver    | committed       | commit_result                                              |
-| committed    | participant | released        | ReleaseShares: a join's rows are each owner's own          |
 | committed    | participant | signed          | SignCertificate (digest rebuilt from proofs) → certify     |
 | disputed     | any         |                 | wait                                                       |
 | certified    | any         |                 | FinishJob; what is sealed stays for a stated time          |
@@ -107,7 +106,8 @@ class JobMachine:
         self._view: JobView | None = None
         self._begun: set[str] = set()
         self._refused: set[str] = set()
-        self._code_hashes: dict[str, bytes] = {}
+        self._plans: dict[str, bytes] = {}
+        """Phase that was allowed -> the plan that followed then."""
         recovered = recovered or Recovered()
         self._commitment = recovered.commitment
         self._sent = recovered.computing
@@ -190,8 +190,8 @@ class JobMachine:
                 return self._on_refused(key, code)
             case CallSent(key):
                 self._stages_sent += key.startswith("stage-")
-            case PhaseChecked(phase, code_hash):
-                self._code_hashes[phase] = code_hash
+            case PhaseChecked(phase, plan):
+                self._plans[phase] = plan
             case InputPrepared(commitment):
                 self._commitment = commitment
             case Met():
@@ -239,9 +239,9 @@ class JobMachine:
     def _on_proposed(self, view: JobView) -> list[Action]:
         if self._me in view.accepted:
             return []
-        if "accepted" not in self._code_hashes:
+        if "accepted" not in self._plans:
             return self._once("check-accepted", CheckPhase("accepted"))
-        return self._send("accept", code_hash=self._code_hashes["accepted"])
+        return self._send("accept", plan=self._plans["accepted"])
 
     def _on_accepted(self, view: JobView) -> list[Action]:
         binds = self._me in view.owners and self._me not in view.bound
@@ -259,7 +259,7 @@ class JobMachine:
             return []
         if self._computed is not None:
             return self._judged_once_restarted(view) + self._report_stages()
-        if "running" not in self._code_hashes:
+        if "running" not in self._plans:
             return self._once("check-running", CheckPhase("running"))
         return self._once("compute", Compute()) or self._report_stages()
 
@@ -321,7 +321,7 @@ class JobMachine:
             return []
         if not self._verified:
             return self._once("verify", VerifyTranscripts())
-        if "reveal" not in self._code_hashes:
+        if "reveal" not in self._plans:
             return self._once("check-reveal", CheckPhase("reveal"))
         return self._send("approve_reveal")
 
@@ -338,8 +338,6 @@ class JobMachine:
     def _on_committed(self, view: JobView) -> list[Action]:
         if self._me in view.signed:
             return []
-        if not self._released:
-            return self._once("release", ReleaseShares())
         if self._signed is None:
             return self._once("sign", SignCertificate())
         return self._send("certify", digest=self._signed.digest, signature=self._signed.signature)

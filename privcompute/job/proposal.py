@@ -53,7 +53,7 @@ class ProposalFacts:
     orgs: Mapping[str, Value]
     """Of the initiator and of every participant."""
     program: Value
-    """Of contract `programs` where the job names a page, else of `jobs`."""
+    """Of contract `programs`."""
     profiles: Mapping[str, Value]
     """Those of the job and of its grants."""
     grants: Mapping[str, Value]
@@ -156,19 +156,9 @@ def _of_program(spec: JobSpec, facts: ProposalFacts) -> Iterator[Obstacle]:
         return
     if record["status"] != "active":
         yield obstacle(name, "PROGRAM_NOT_ACTIVE", "the members retired it")
-    if spec.page:
-        # What follows of the page, agents and their own judgement say: uses, receivers and profiles too.
-        if record["page"] != spec.page:
-            yield obstacle(name, "PAGE_DIFFERS", "the members agreed on another page under this name")
-        return
-    if spec.profile not in record["profiles"]:
-        text = f"it runs under {', '.join(record['profiles'])}, the job asks for {spec.profile}"
-        yield obstacle(name, "PROFILE_NOT_OFFERED", text)
-    for one in spec.inputs:
-        for column, use in one.columns.items():
-            if use not in record["uses"]:
-                text = f"column {column!r} as {use}: the program offers {', '.join(record['uses'])}"
-                yield obstacle(one.dataset, "USE_NOT_OFFERED", text)
+    # What follows of the page, agents and their own judgement say: uses, receivers and profiles too.
+    if record["page"] != spec.page:
+        yield obstacle(name, "PAGE_DIFFERS", "the members agreed on another page under this name")
 
 
 def _of_parties(spec: JobSpec, facts: ProposalFacts) -> Iterator[Obstacle]:

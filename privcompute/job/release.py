@@ -1,9 +1,8 @@
-"""Release of a job at a participant: it asks the holders until its result, or its own rows, are whole.
+"""Release of a job at a participant: it asks the holders until its result is whole.
 
 Two parties or more hold each component of an output. A receiver asks all and compares what they hand out
 with what they committed to before the reveal: one that hands out anything else is named, with its message
-kept, and no result is committed. One that is away costs nothing: another has the same. A pure join needs
-every owner.
+kept, and no result is committed. One that is away costs nothing: another has the same.
 """
 
 from __future__ import annotations
@@ -18,16 +17,13 @@ from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
 from privcompute.errors import HolderRefused, PartiesStalled, PeerGone, PeerMisbehaved, ProgramFault
 from privcompute.job.enforcement import JobRefusal
-from privcompute.job.holding import COUNT, HandedPart, HeldShares, component_label, held_labels
+from privcompute.job.holding import HandedPart, HeldShares, component_label, held_labels
 from privcompute.job.view import JobView
-from privcompute.job.works import finish
 from privcompute.mpc.opening import COMPONENTS, component_commitment, open_components
-from privcompute.mpc.protocols.psi import PsiSpec
 from privcompute.net.asking import ask
 from privcompute.net.cancellation import Cancellation
 from privcompute.net.transport import Peer
-from privcompute.programs.join import join_of
-from privcompute.programs.registry import PROGRAMS
+from privcompute.pages.releases import results
 
 AGAIN_S = (0.1, 5.0)
 """First and greatest pause before a holder is asked again."""
@@ -110,39 +106,10 @@ class Components:
         return theirs <= set(messages)
 
 
-class JoinedRows:
-    """What an owner or a receiver has of a pure join: messages on the way back, and counts of rows."""
-
-    def __init__(self, offer: HandedPart | None, owners: Iterable[int], me: int, *, receives: bool) -> None:
-        self._back = None if offer is None else offer.back
-        self._waits = {party for party in owners if party != me} if receives else set[int]()
-        self.count: int | None = None
-        """What the owners that said it agree on."""
-
-    @property
-    def whole(self) -> bool:
-        """Our rows are known, and every owner has told the number if we receive it."""
-        return not self._waits and (self._back is None or not self._back.missing)
-
-    def take(self, party: int, messages: Mapping[str, bytes]) -> bool:
-        """Take in what an owner hands out; tell whether it owes us nothing more."""
-        if self._back is not None:
-            self._back.take(party, messages)
-        said = messages.get(COUNT)
-        if said is not None and party in self._waits:
-            told = int.from_bytes(said[:8], "big")
-            if self.count not in (None, told):
-                raise PeerMisbehaved(party, f"party {party} counts {told} joined rows, another {self.count}")
-            self.count = told
-            self._waits.discard(party)
-        missing = {} if self._back is None else self._back.missing
-        return party not in missing and party not in self._waits
-
-
 async def gather(
     parties: Iterable[int],
     ask_party: AskParty,
-    gathered: Components | JoinedRows,
+    gathered: Components,
     seconds: float,
     other_s: float,
 ) -> None:
@@ -176,7 +143,7 @@ def _raise_of(done: Iterable[asyncio.Task[None]]) -> None:
 
 
 async def _ask_until_done(
-    party: int, ask_party: AskParty, gathered: Components | JoinedRows, problems: dict[int, str]
+    party: int, ask_party: AskParty, gathered: Components, problems: dict[int, str]
 ) -> None:
     pause, greatest = AGAIN_S
     while True:
@@ -204,19 +171,7 @@ def _late(problems: Mapping[int, str], seconds: float) -> AssentError:
 
 def make_offer(view: JobView, org: str, holding: HeldShares | None) -> HandedPart | None:
     """Return what we hand out of a job, None when we hold nothing of it."""
-    return (
-        None
-        if holding is None
-        else HandedPart(holding, bytes.fromhex(view.id), view.party[org], join_of_job(view))
-    )
-
-
-def join_of_job(view: JobView) -> PsiSpec | None:
-    """Return the join whose way back is the release; None of a job that computes on joined rows."""
-    program = None if view.spec.page else PROGRAMS.get(view.spec.program)
-    if program is None or program.kind != "psi":
-        return None
-    return join_of(bytes.fromhex(view.id), view.owner_parties)
+    return None if holding is None else HandedPart(holding, view.party[org])
 
 
 async def gather_result(
@@ -233,21 +188,6 @@ async def gather_result(
     """
     receives = me in view.receiver_parties
     others = [party for party in range(len(view.spec.participants)) if party != me]
-    join = join_of_job(view)
-    if join is not None:
-        owns = me in join.parties
-        if owns and (offer is None or offer.back is None):
-            raise JobRefusal("AGENT_RESTARTED", "this agent restarted, and its part of the join is gone")
-        rows = JoinedRows(offer, join.parties, me, receives=receives)
-        if not rows.whole:
-            await gather([party for party in others if party in join.parties], asker, rows, seconds, 0.0)
-        counted = offer.back.count if owns and offer is not None and offer.back is not None else rows.count
-        if rows.count not in (None, counted):
-            raise PartiesStalled(
-                tuple(one for one in join.parties if one != me),
-                f"the other owners count {rows.count} joined rows, we count {counted}",
-            )
-        return finish(view.spec, {}, {COUNT: counted}) if receives else None
     if not receives:
         return None
     if not commitments:
@@ -255,4 +195,4 @@ async def gather_result(
     profile = view.spec.profile
     components = Components(profile, me, commitments, {} if offer is None else offer.holding.components)
     await gather(others, asker, components, seconds, OTHER_HOLDER_S)
-    return finish(view.spec, *open_components(bytes.fromhex(view.id), profile, components.records))
+    return results(*open_components(bytes.fromhex(view.id), profile, components.records))

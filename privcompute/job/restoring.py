@@ -13,7 +13,7 @@ from privcompute.data.evidence import EvidenceLog
 from privcompute.data.results import ResultError, ResultStore
 from privcompute.job.environment import JobEnvironment
 from privcompute.job.holding import HeldShares, shares_digest
-from privcompute.job.release import Asker, gather_result, join_of_job, make_offer
+from privcompute.job.release import Asker, gather_result, make_offer
 from privcompute.job.steps import keep_result, result_of
 from privcompute.job.view import JobView
 
@@ -27,13 +27,12 @@ async def restore_result(environment: JobEnvironment, view: JobView) -> bool:
     """Make the result of a revealed job if it is ours and its file is no good; tell whether we did.
 
     Where we committed to it, the salt is in our evidence log, and only what hashes to our commitment on the
-    ledger is stored. Where the job ended before we did, it gets a fresh one, and nobody certifies it. A pure
-    join's count is not restored: its way back needs every owner at once. Raises SealedError, ResultError,
-    NotWritten, and what asking raises.
+    ledger is stored. Where the job ended before we did, it gets a fresh one, and nobody certifies it. Raises
+    SealedError, ResultError, NotWritten, and what asking raises.
     """
     identity, stores, reader = environment.identity, environment.stores, environment.node.reader
     me = view.party[identity.org]
-    if me not in view.receiver_parties or join_of_job(view) is not None or _is_good(stores.results, view.id):
+    if me not in view.receiver_parties or _is_good(stores.results, view.id):
         return False
     committed = await reader.state("jobs", "results", (view.id, identity.org))
     salt = None if committed is None else await asyncio.to_thread(_salt_of, stores.evidence, view.id)

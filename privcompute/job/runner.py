@@ -2,22 +2,21 @@
 
 `connect` sends nothing about data. `compute` ends with outputs that nobody knows, and with commitments to
 them that everybody has: the holding, which the agent seals and hands out (holding.py) only when its own node
-shows the job revealed. A pure join (`kind` psi) is held back in the same way: the positions of the common
-rows, which tell the owners their rows, stay with the matcher.
+shows the job revealed.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chain.primitives.crypto import HASH_BYTES, ZERO_HASH, PrivateKey
+from chain.primitives.crypto import HASH_BYTES, ZERO_HASH, PrivateKey, digest
 from chain.primitives.errors import DecodeError
 from chain.primitives.values import decode_value, encode_value
 from privcompute.data.tables import TypedTable
@@ -29,21 +28,29 @@ from privcompute.job.inputs import versions_of
 from privcompute.job.view import JobSpec, stage_hash
 from privcompute.mpc import join_engine, rep3_engine
 from privcompute.mpc.join_engine import JoinEngine
-from privcompute.mpc.protocols.psi import ROWS_MAX, Matching, PsiSpec, match, private_join
-from privcompute.mpc.protocols.psi_return import SALT_BYTES, JoinReturn, write_matching
+from privcompute.mpc.protocols.psi import ROWS_MAX, PsiSpec, private_join
 from privcompute.mpc.rep3_engine import Rep3Engine
 from privcompute.mpc.rounds import OPEN_MESSAGE_BYTES_MAX, OnProgress, Round, Steps
 from privcompute.net.cancellation import Cancellation
 from privcompute.net.links import Links, run_party
 from privcompute.net.listener import PeerListener
 from privcompute.net.transport import Peer, connect_peers
-from privcompute.programs.base import Outputs
-from privcompute.programs.join import join_of
-from privcompute.programs.work import Work, WorkRun
+from privcompute.pages.work import Outputs, PageWork, WorkRun
 
 T = TypeVar("T")
 OnStage = Callable[[StageDone | JoinJudged], None]
 COUNT_BYTES = 8
+
+
+def join_of(job: bytes, owners: Iterable[int], number: int) -> PsiSpec:
+    """Return the PSI of these owners' parties, in any order: in party order, the last one is the matcher.
+
+    `job` is the 32-byte job id and `number` tells its joins apart: together they separate the points of one
+    join from those of all others.
+    """
+    ring = tuple(sorted(owners))
+    context = digest("assent/psi/job", job + number.to_bytes(4, "big"))
+    return PsiSpec(context, ring, matcher=ring[-1])
 
 
 def join_stage(number: int) -> str:
@@ -57,7 +64,7 @@ class RunPlan:
 
     job: str
     spec: JobSpec
-    work: Work
+    work: PageWork
     me: int
     peers: Mapping[int, Peer]
     """Participant index -> address and key of its agent, as registered on chain."""
@@ -85,11 +92,6 @@ class RunPlan:
         """Indices of the participants that bring data, ascending."""
         return tuple(sorted({item.owner for item in self.work.inputs}))
 
-    @property
-    def join(self) -> PsiSpec | None:
-        """The join whose way back is the release; None of a job that computes on joined rows."""
-        return self.join_of(0) if self.work.join_is_result else None
-
     def join_of(self, number: int) -> PsiSpec:
         """Return one of the job's joins."""
         return join_of(self.job_bytes, self.owners_of(number), number)
@@ -109,9 +111,7 @@ def start_engine(profile: str, me: int, parties: int, job: bytes) -> Steps[Rep3E
     if profile == join_engine.PROFILE:
         return (yield from JoinEngine.start(me, parties, secrets.token_bytes(join_engine.SALT_BYTES)))
     if profile != rep3_engine.PROFILE:
-        raise JobRefusal(
-            "PROFILE_NOT_RUN", f"profile {profile} has no engine for this program here", profile=profile
-        )
+        raise JobRefusal("PROFILE_NOT_RUN", f"profile {profile} has no engine here", profile=profile)
     return (yield from Rep3Engine.start(me, job, secrets.token_bytes(rep3_engine.ENTROPY_BYTES)))
 
 
@@ -239,8 +239,6 @@ class JobRun:
     def compute(self) -> HeldShares:
         """Run every stage; return what we hold. Raises PeerFault, JobRefusal, Cancelled, …"""
         plan, work = self.plan, self.plan.work
-        if work.join_is_result:
-            return self._hold_join(self._stage("match", self._match()))
         joined = [self._stage(join_stage(number), self._join(number)) for number in range(len(work.joined))]
         told = self._stage("rows", self._tell_rows()) if work.told else {}
         engine = self._stage("setup", self._start_engine())
@@ -313,40 +311,6 @@ class JobRun:
                 )
         return rows
 
-    def _match(self) -> Steps[Matching | None]:
-        """Match the owners' lists; where the matcher finds too few rows, nobody learns which they are."""
-        plan = self.plan
-        if plan.me not in plan.owners:
-            return None
-        matching = yield from match(
-            plan.join_of(0),
-            plan.me,
-            self._identifiers(),
-            random=secrets.token_bytes,
-            progress=self._on_progress,
-            check_size=self._check_size,
-        )
-        if matching.cardinality is not None:
-            self._require_rows(0, matching.cardinality)
-        return matching
-
-    def _hold_join(self, matching: Matching | None) -> HeldShares:
-        plan, join = self.plan, self.plan.join
-        if matching is None or join is None:
-            commitments = self._seal({}, ())
-            return HeldShares(self._done(), tuple(self._stages), commitments, {})
-        salt = secrets.token_bytes(SALT_BYTES)
-        commitments = self._seal(JoinReturn(join, plan.me, matching, salt, {}).own_commitments(), ())
-        return HeldShares(
-            self._done(),
-            tuple(self._stages),
-            commitments,
-            {},
-            write_matching(matching),
-            salt,
-            tuple(self._identifiers()),
-        )
-
     def _seal(self, own: Mapping[str, bytes], audiences: tuple[str, ...]) -> dict[str, bytes]:
         """Run the last stage: everybody commits to what it holds, and the stage's hash covers that."""
         plan = self.plan
@@ -356,7 +320,7 @@ class JobRun:
                 plan.me,
                 plan.parties,
                 own,
-                lambda party: labels_of(plan.spec.profile, party, audiences, plan.join),
+                lambda party: labels_of(plan.spec.profile, party, audiences),
             )
 
         self._stage("seal", agree())

@@ -14,8 +14,8 @@ from privcompute.config import LocalPolicy
 from privcompute.data.commitments import bucket_rows
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import JobSpec
-from privcompute.programs.estimate import Estimate
-from privcompute.programs.work import Work
+from privcompute.pages.estimate import Estimate
+from privcompute.pages.work import PageWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class JobSize:
     most: Estimate
 
 
-def size_of(work: Work, spec: JobSpec, versions: Mapping[tuple[str, int], Value]) -> JobSize | None:
+def size_of(work: PageWork, spec: JobSpec, versions: Mapping[tuple[str, int], Value]) -> JobSize | None:
     """Return the size of a job, None where a version does not tell how many rows it has."""
     rows: dict[str, tuple[int, int]] = {}
     for one in spec.inputs:
@@ -63,7 +63,7 @@ def check_time(size: JobSize, limit_s: int) -> None:
     if size.least.least_s > limit_s:
         raise JobRefusal(
             "JOB_TOO_LONG",
-            f"join and program take {size.least.least_s:,.0f} s at least, and the job has {limit_s} s: the "
+            f"join and page take {size.least.least_s:,.0f} s at least, and the job has {limit_s} s: the "
             "shorter of its deadline run and policy.job_time_max_ms",
             limit=limit_s,
         )

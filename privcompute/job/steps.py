@@ -23,10 +23,12 @@ from privcompute.job.profiles import check_runnable
 from privcompute.job.runner import RunPlan
 from privcompute.job.size import check_size, size_of
 from privcompute.job.view import RUNNING, JobView, certificate_digest, mismatched_channels
-from privcompute.job.works import DeclaredInput, output_of, work_of
-from privcompute.programs.work import Work
+from privcompute.job.works import DeclaredInput, work_of
+from privcompute.pages.work import PageWork
 
 NONCE_BYTES = 32
+OUTPUT = "page/1"
+"""Schema of the results of jobs."""
 LEDGER_POLL_S = 1.0
 MEETING_SHARE = 0.9
 """Of the time that is left to begin a job: who waited in vain has the rest to say for whom."""
@@ -44,7 +46,7 @@ async def check(
     phase: str,
     now_ms: int,
 ) -> PhaseChecked:
-    """Judge a phase by proved facts and local policy; raise JobRefusal or what the program objects to."""
+    """Judge a phase by proved facts and local policy; raise JobRefusal or what the page objects to."""
     facts = await reader.facts(view, identity.org)
     held = {
         (one.dataset, one.version): _held(datasets, one.dataset, one.version)
@@ -53,7 +55,6 @@ async def check(
     own = OwnFacts(
         org=identity.org,
         agent_key=identity.key.public,
-        code_hash=identity.code_hashes.get(view.spec.program),
         datasets={key: local for key, local in held.items() if local is not None},
         policy=identity.policy,
     )
@@ -62,7 +63,7 @@ async def check(
     work = await job_work(reader, view)
     work.least_rows(view.spec.min_group)
     check_size(size_of(work, view.spec, facts.versions), view.spec, identity.org, identity.policy)
-    return PhaseChecked(phase, work.code_hash())
+    return PhaseChecked(phase, work.plan.hash)
 
 
 def _held(datasets: DatasetStore, dataset: str, version: int) -> LocalDataset | None:
@@ -72,10 +73,10 @@ def _held(datasets: DatasetStore, dataset: str, version: int) -> LocalDataset | 
         return None
 
 
-async def job_work(reader: ChainReader, view: JobView) -> Work:
+async def job_work(reader: ChainReader, view: JobView) -> PageWork:
     """Return what the parties of a job run, from what our node proves: a page is traced anew.
 
-    Raises JobRefusal where the job says anything that does not follow, and what page or program objects to.
+    Raises JobRefusal where the job says anything that does not follow, and what the page objects to.
     """
     declared = []
     for one, owner in zip(view.spec.inputs, view.owners, strict=True):
@@ -239,7 +240,7 @@ def keep_result(
 def result_of(view: JobView, values: Value, shares: bytes, salt: bytes) -> StoredResult:
     """Return a receiver's result, with the commitment that its salt makes."""
     spec = view.spec
-    return make_result(view.id, spec.program, spec.profile, output_of(spec), values, shares=shares, salt=salt)
+    return make_result(view.id, spec.program, spec.profile, OUTPUT, values, shares=shares, salt=salt)
 
 
 async def sign_certificate(

@@ -32,7 +32,6 @@ from privcompute.job.actions import (
     FinishJob,
     GiveSlotBack,
     InputPrepared,
-    JoinJudged,
     Meet,
     Met,
     PhaseChecked,
@@ -54,7 +53,6 @@ from privcompute.job.actions import (
 from privcompute.job.chain_reader import send_until_known
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.environment import JobEnvironment
-from privcompute.job.inputs import joined_versions
 from privcompute.job.journal import JobJournal
 from privcompute.job.machine import RECHECK, JobMachine
 from privcompute.job.view import COMPUTED, RUNNING, JobView
@@ -379,8 +377,8 @@ class JobTask:
             self._place.offers[self.job] = offer
         self._on_checked()  # others may ask, also after a restart
         stored = self._journal.recovered().result
-        if stored is not None and (offer is None or offer.back is None):
-            return SharesReleased(stored)  # of a join, others may still need what we pass on
+        if stored is not None:
+            return SharesReleased(stored)
         seconds = steps.release_seconds(self._identity, view, self._now_ms())
         peers = await self._node.reader.peers(view.spec, self._identity.org)
         most = None if offer is None else offer.bytes_max
@@ -390,16 +388,7 @@ class JobTask:
             except release.ShareDiffers as lie:
                 self._journal.record("lie", _evidence_of(lie, view))
                 raise
-        matched = None if offer is None else offer.matched()
-        if offer is not None and matched is not None:
-            ids = offer.holding.identifiers
-            joined = {joined_versions(view.spec): [ids[row] for row in matched.tolist()]}
-            steps.keep_joined(self._stores.joins, view, joined)
-            least = max(self._identity.policy.min_joined_rows, view.spec.min_group)
-            await self._queue.put(JoinJudged(len(matched) >= least))
-        if stored is not None or values is None:
-            return SharesReleased(stored)
-        return SharesReleased(self._keep(view, values))
+        return SharesReleased(None if values is None else self._keep(view, values))
 
     def _keep(self, view: JobView, values: Value) -> ResultCommit:
         result, salt = steps.keep_result(self._stores.results, view, values, self._journal.commitments)

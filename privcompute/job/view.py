@@ -16,7 +16,7 @@ COMPUTED, REVEALED, COMMITTED, DISPUTED = "computed", "revealed", "committed", "
 CERTIFIED, EXPIRED = "certified", "expired"
 FINAL = frozenset({CERTIFIED, "rejected", "aborted", EXPIRED})
 _RELEASED = frozenset({REVEALED, COMMITTED, CERTIFIED})
-CERTIFICATE_DOMAIN = "assent/job-certificate/2"
+CERTIFICATE_DOMAIN = "assent/job-certificate/3"
 
 
 class JobMalformed(AssentError):
@@ -33,8 +33,8 @@ class GrantedInput:
     dataset: str
     version: int
     columns: Mapping[str, str]
-    name: str = ""
-    """What the page calls it; "" in a job of a program that is code."""
+    name: str
+    """What the page calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,9 @@ class JobSpec:
     participants: tuple[Participant, ...]
     receivers: tuple[str, ...]
     raw: Mapping[str, Any]
-    page: bytes = b""
-    """Hash of the page that the job runs; b"" where its program is code."""
-    plan: bytes = b""
+    page: bytes
+    """Hash of the page that the job runs."""
+    plan: bytes
     """Hash of the plan that follows of it."""
 
     def participant(self, org: str) -> Participant | None:
@@ -122,11 +122,6 @@ class JobView:
         return {one.org: index for index, one in enumerate(self.spec.participants)}
 
     @property
-    def owner_parties(self) -> tuple[int, ...]:
-        """Indices of the owners, ascending."""
-        return tuple(sorted({self.party[org] for org in self.owners}))
-
-    @property
     def receiver_parties(self) -> tuple[int, ...]:
         """Indices of the receivers, ascending."""
         return tuple(sorted(self.party[org] for org in self.spec.receivers))
@@ -153,9 +148,7 @@ def parse_spec(job: str, raw: Value) -> JobSpec:
             profile=raw["profile"],
             min_group=raw["min_group"],
             inputs=tuple(
-                GrantedInput(
-                    one["grant"], one["dataset"], one["version"], dict(one["columns"]), one.get("name", "")
-                )
+                GrantedInput(one["grant"], one["dataset"], one["version"], dict(one["columns"]), one["name"])
                 for one in raw["inputs"]
             ),
             participants=tuple(
@@ -163,8 +156,8 @@ def parse_spec(job: str, raw: Value) -> JobSpec:
             ),
             receivers=tuple(raw["receivers"]),
             raw=raw,
-            page=raw.get("page", b""),
-            plan=raw.get("plan", b""),
+            page=raw["page"],
+            plan=raw["plan"],
         )
     except (KeyError, TypeError) as error:
         raise JobMalformed(f"job {job[:12]}: spec without {error}; update this agent") from None
@@ -203,8 +196,6 @@ def parse_view(spec: JobSpec, raw: Value) -> JobView:
 class CertificateRecords:
     """Records that the job certificate covers; each was read with a proof."""
 
-    code_hash: bytes
-    """What participants agreed to run: the plan of a page, the code of another program."""
     bindings: Mapping[str, bytes]
     stages: Mapping[str, tuple[int, bytes]]
     transcripts: Mapping[str, Mapping[str, bytes]]
@@ -232,7 +223,8 @@ def certificate_digest(view: JobView, records: CertificateRecords) -> bytes:
         "domain": CERTIFICATE_DOMAIN,
         "job": view.id,
         "program": spec.program,
-        "code_hash": records.code_hash,
+        "page": spec.page,
+        "plan": spec.plan,
         "parameters": sha256(encode_value(spec.raw["parameters"])).digest(),
         "purpose": spec.purpose,
         "profile": spec.profile,
@@ -261,8 +253,6 @@ def certificate_digest(view: JobView, records: CertificateRecords) -> bytes:
         "running_height": view.running_height,
         "revealed_height": view.revealed_height,
     }
-    if spec.page:
-        body["page"] = spec.page
     return sha256(encode_value(body)).digest()
 
 

@@ -1,4 +1,4 @@
-"""The work of a job, from what the ledger proves: installed code, or the plan of a page.
+"""The work of a job, from what the ledger proves: the plan of its page.
 
 A page is traced anew by every agent. Where anything that the job says of it does not follow, the job is
 refused with the code that contract `jobs` has for it.
@@ -8,22 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from numpy.typing import NDArray
-
-from chain.primitives.values import Value
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import JobSpec, JobView
+from privcompute.pages.columns import InputColumn, JobInput
 from privcompute.pages.derived import DerivedPage, PageInput, derive, is_text_of
-from privcompute.pages.releases import results
-from privcompute.pages.work import of_plan
-from privcompute.programs.base import InputColumn, JobInput
-from privcompute.programs.registry import PROGRAMS
-from privcompute.programs.work import CodeWork, Work
-
-PAGE_OUTPUT = "page/1"
-"""Schema of the results of pages."""
+from privcompute.pages.work import PageWork, of_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +26,22 @@ class DeclaredInput:
     """Those that the job names, with the uses that it declares."""
 
 
-def work_of(view: JobView, declared: Sequence[DeclaredInput], source: object) -> Work:
-    """Return the work of a job; `source` is the text of its page, None where its program is code.
+def work_of(view: JobView, declared: Sequence[DeclaredInput], source: object) -> PageWork:
+    """Return the work of a job; `source` is the text of its page, as far as our node shows one.
 
-    Raises JobRefusal, and what page or program objects to (PageRefused, ParameterInvalid, InputRefused).
+    Raises JobRefusal, and what the page objects to (PageRefused, InputRefused).
     """
     spec, parties = view.spec, view.party
     inputs = tuple(
         JobInput(one.dataset, parties[known.owner], known.columns)
         for one, known in zip(spec.inputs, declared, strict=True)
     )
-    if spec.page:
-        return of_plan(
-            derived_page(spec, declared, source).plan,
-            [(one.name, item) for one, item in zip(spec.inputs, inputs, strict=True)],
-            [known.key for known in declared],
-            parties,
-        )
-    program = PROGRAMS.get(spec.program)
-    if program is None:
-        raise JobRefusal("PROGRAM_NOT_INSTALLED", f"{spec.program} is not installed here")
-    return CodeWork(program, program.check(spec.parameters, inputs), inputs, view.receiver_parties)
+    return of_plan(
+        derived_page(spec, declared, source).plan,
+        [(one.name, item) for one, item in zip(spec.inputs, inputs, strict=True)],
+        [known.key for known in declared],
+        parties,
+    )
 
 
 def derived_page(spec: JobSpec, declared: Sequence[DeclaredInput], source: object) -> DerivedPage:
@@ -87,20 +72,10 @@ def derived_page(spec: JobSpec, declared: Sequence[DeclaredInput], source: objec
             f"the page releases to {', '.join(derived.receivers)}, the job names {', '.join(spec.receivers)}",
         )
     if spec.profile not in derived.profiles:
-        raise JobRefusal("PROFILE_NOT_OFFERED", f"pages run under {', '.join(derived.profiles)}")
+        raise JobRefusal("PROFILE_NOT_OFFERED", f"the page runs under {', '.join(derived.profiles)}")
     return derived
 
 
 def uses_said(uses: Mapping[str, str]) -> str:
     """Say columns with their uses."""
     return ", ".join(f"{column} as {use}" for column, use in sorted(uses.items())) or "no column"
-
-
-def output_of(spec: JobSpec) -> str:
-    """Return the name of the schema of a job's results."""
-    return PAGE_OUTPUT if spec.page else PROGRAMS[spec.program].output
-
-
-def finish(spec: JobSpec, opened: Mapping[str, NDArray[Any]], public: Value) -> Value:
-    """Return a receiver's result of what was opened to it."""
-    return results(opened, public) if spec.page else PROGRAMS[spec.program].finish(opened, public)

@@ -23,8 +23,6 @@ if sys.byteorder != "little":
     )
 
 FRACTION_BITS = 16
-ULP = 2.0**-FRACTION_BITS
-"""The unit in the last place of a fixed-point number: error bounds are stated in it."""
 FIXED_BOUND = 2.0**30
 """Every fixed-point input, product and sum satisfies |v| < FIXED_BOUND."""
 INTEGER_BOUND = 2**62

@@ -27,6 +27,11 @@ OnProgress = Callable[[str, int, int], None]
 """Called with (stage, steps done, steps in all); 0 in all when nobody knows."""
 
 
+def no_progress(stage: str, done: int, total: int) -> None:
+    """Report to nobody."""
+    del stage, done, total
+
+
 @dataclass(frozen=True, slots=True)
 class Round:
     """One communication step: messages to send, and the messages to wait for."""

@@ -13,12 +13,12 @@ from fractions import Fraction
 
 from contracts.pages.cost import FACTORS, SHARE_BYTES, cost_of
 from contracts.pages.types import Cells
+from privcompute.pages.estimate import Estimate
 from privcompute.pages.placing import PUBLIC, SECRET
 from privcompute.pages.regions import Regions
 from privcompute.pages.restricting import Axes, RestrictedSteps
 from privcompute.pages.schedule import schedule
 from privcompute.pages.steps import PlanStep
-from privcompute.programs.estimate import Estimate
 
 ROUND_S = 0.25e-3
 """Processor time of a round, whatever it carries."""

@@ -20,7 +20,7 @@ from contracts.pages.parameters import as_value
 from contracts.pages.plan import Plan
 from contracts.pages.releases import ColumnRefusal, against
 from contracts.pages.types import COLUMN_KINDS
-from privcompute.programs.base import InputColumn
+from privcompute.pages.columns import InputColumn
 
 
 class PageTooLarge(AssentError):

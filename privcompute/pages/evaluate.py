@@ -22,6 +22,7 @@ from privcompute.mpc.ring import INTEGER_BOUND
 from privcompute.mpc.rounds import Steps, parallel
 from privcompute.mpc.sharing import Shared, concatenate
 from privcompute.pages import own, public
+from privcompute.pages.columns import InputRefused
 from privcompute.pages.folds import VIEWS, fold, ordered, scattered, view
 from privcompute.pages.inputs import PageRun, categories_of, cells_of_kind, check_cells, lot, shape_of
 from privcompute.pages.joint import bits_for, cellwise, in_shares
@@ -33,7 +34,6 @@ from privcompute.pages.releases import PageOutputs, check_releases, outputs_of
 from privcompute.pages.restricting import Axes, RestrictedSteps, restrict
 from privcompute.pages.schedule import WorkPlan, schedule, together
 from privcompute.pages.steps import CELLWISE, PlanStep, prepare
-from privcompute.programs.base import InputRefused
 
 STAGE = "page"
 """What progress is reported as, with the primitive of the step that ended."""

@@ -15,7 +15,7 @@ from privcompute.mpc.rounds import Steps
 from privcompute.mpc.sharing import Shared, concatenate, stack
 from privcompute.pages.joint import Operand, cut, in_shares, kind_of, multiply, where
 from privcompute.pages.public import PublicCells
-from privcompute.programs.suppression import shown_groups
+from privcompute.pages.suppression import shown_groups
 
 _FAR_WHOLE = 1 << 47
 """Beyond every whole number that meets reals: keys of rows that do not count."""

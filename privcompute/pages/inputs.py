@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from hashlib import shake_256
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,8 @@ from numpy.typing import NDArray
 
 from contracts.pages.types import Cells, Size
 from privcompute.data.literals import MISSING
-from privcompute.mpc.rounds import OnProgress
-from privcompute.programs.base import InputColumn, InputRefused, no_progress
-from privcompute.programs.encoding import split_rows
+from privcompute.mpc.rounds import OnProgress, no_progress
+from privcompute.pages.columns import InputColumn, InputRefused
 
 _DAYS = np.dtype("datetime64[D]")
 CELLS_MAX = 1 << 25
@@ -121,7 +121,9 @@ def cells_of_kind(cells: NDArray[Any], kind: str) -> NDArray[Any]:
 
 
 def lot(job: bytes, number: int, rows: int, share: Fraction) -> NDArray[np.int64]:
-    """Return public bits by row, 1 for that share of the rows: drawn from the job as splits for tests are."""
+    """Return public bits by row, 1 for that share of the rows: the job and as many zero bytes seed them."""
     bits = np.zeros(rows, np.int64)
-    bits[split_rows(job, rows, round(share * rows), number)[1]] = 1
+    stream = shake_256(b"assent/split\0" + job + bytes(number)).digest(8 * rows)
+    order = np.argsort(np.frombuffer(stream, "<u8"), kind="stable")
+    bits[order[: round(share * rows)]] = 1
     return bits

@@ -18,10 +18,10 @@ from contracts.pages.releases import SHARES
 from contracts.pages.types import Shape
 from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.mpc.sharing import Shared
+from privcompute.pages.columns import InputRefused
 from privcompute.pages.inputs import PageRun, categories_of, size_of
 from privcompute.pages.restricting import RestrictedSteps
 from privcompute.pages.steps import PlanStep
-from privcompute.programs.base import InputRefused, decimal_text
 
 _ONE = 1 << FRACTION_BITS
 
@@ -129,3 +129,11 @@ def _said(cells: Any, shown: Any, real: bool) -> Value:
         bits = [None] * len(cells) if shown is None else shown
         return [_said(cell, bit, real) for cell, bit in zip(cells, bits, strict=True)]
     return decimal_text(int(cells), _ONE) if real else int(cells)
+
+
+def decimal_text(numerator: int, denominator: int, digits: int = 6) -> str:
+    """Return a quotient of integers as decimal text, rounded half away from zero: no floats in results."""
+    sign = "-" if (numerator < 0) != (denominator < 0) and numerator else ""
+    scaled = (abs(numerator) * 10**digits * 2 + abs(denominator)) // (2 * abs(denominator))
+    whole, fraction = divmod(scaled, 10**digits)
+    return f"{sign if scaled else ''}{whole}.{fraction:0{digits}d}"

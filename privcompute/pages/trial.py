@@ -21,8 +21,9 @@ from contracts.pages.tables import DatasetSchema
 from contracts.pages.types import COLUMN_KINDS
 from privcompute.mpc.local import run_local
 from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
-from privcompute.mpc.rounds import OnProgress, Steps
+from privcompute.mpc.rounds import OnProgress, Steps, no_progress
 from privcompute.pages.clear import ClearData, evaluate_nodes
+from privcompute.pages.columns import InputColumn, InputRefused
 from privcompute.pages.evaluate import evaluate
 from privcompute.pages.inputs import (
     OwnDataset,
@@ -34,7 +35,6 @@ from privcompute.pages.inputs import (
     size_of,
 )
 from privcompute.pages.releases import PageOutputs, results
-from privcompute.programs.base import InputColumn, InputRefused, no_progress
 
 PARTIES = 3
 JOB = bytes(32)

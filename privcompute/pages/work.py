@@ -8,33 +8,66 @@ each is handed the releases that are for it, and no others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from chain.primitives.values import Value
 from contracts.pages.plan import Plan
 from contracts.pages.releases import SHARES
 from contracts.pages.types import is_rows
 from privcompute.errors import ProgramFault
 from privcompute.mpc.engine import Engine
-from privcompute.mpc.rounds import Steps
+from privcompute.mpc.rounds import OnProgress, Steps, no_progress
 from privcompute.mpc.sharing import Shared
+from privcompute.pages.columns import InputColumn, InputRefused, JobInput
 from privcompute.pages.costing import estimate_of
+from privcompute.pages.estimate import Estimate, of_join
 from privcompute.pages.evaluate import SHARED_BOUND, check_plan, evaluate
 from privcompute.pages.inputs import OwnDataset, PageRun, RowsOfJoin, size_of
+from privcompute.pages.judging import Finding, OwnTable, cells_finding, judged
 from privcompute.pages.placing import place
 from privcompute.pages.releases import PageOutputs
 from privcompute.pages.restricting import RestrictedSteps, restrict
 from privcompute.pages.steps import prepare
-from privcompute.programs.base import Finding, InputColumn, InputRefused, JobInput, Outputs, OwnTable
-from privcompute.programs.estimate import Estimate, of_join
-from privcompute.programs.preflight import cells_finding, preflight
-from privcompute.programs.work import KEPT, WorkRun
 
+KEPT = "kept"
+"""The audience of what stays shares: nobody is handed it."""
 PROFILE = "rep3"
+"""Whose steps on shares are estimated; under `dh-psi` there are none."""
 _VIEWS = frozenset({"align", "rows", "real", "transpose", "spread"})
 """What leaves cells as they are: a column behind them is shared as its owner has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkRun:
+    """One party's run of a job's work; all but our own data and `progress` is the same at every party."""
+
+    job: bytes
+    """32 bytes: seed of public choices."""
+    min_group: int
+    joined: tuple[int, ...]
+    """How many rows each of `PageWork.joined` has."""
+    told: Mapping[int, int] = field(default_factory=dict)
+    """How many rows each input of `PageWork.told` has."""
+    place: int | None = None
+    """Which input is ours; None where none is."""
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+    """Our own table: whole columns (privcompute/data/tables.py)."""
+    matched: Mapping[int, NDArray[Any]] = field(default_factory=dict, repr=False)
+    """Join -> its rows in our table, in the joint order."""
+    progress: OnProgress = no_progress
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Outputs of a run at one party: shares to open at the reveal, and values that all parties know."""
+
+    shared: Mapping[str, Shared]
+    public: Value
+    """A contract value (labels, row counts) that `results` needs; the same at every party."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +88,9 @@ class PageWork:
     """What is declared of each column of the plan."""
 
     @property
-    def join_is_result(self) -> bool:
-        """What a page joins is never its result: releases are."""
-        return False
-
-    @property
-    def parameters(self) -> None:
-        """Parameters are constants of the plan."""
-
-    @property
     def owners(self) -> tuple[int, ...]:
         """The party of each dataset of the plan."""
         return tuple(self.inputs[at].owner for at in self.places)
-
-    def code_hash(self) -> bytes:
-        """Return the plan's hash."""
-        return self.plan.hash
 
     def least_rows(self, min_group: int) -> int:
         """Return the fewest rows that a join, or a dataset that is used without one, has."""
@@ -86,7 +106,7 @@ class PageWork:
                 column = self.columns[number]
                 if own.columns[column.name].dtype.kind in "if":
                     found += cells_finding(own, f"{own.item.dataset}/{column.name}", column, SHARED_BOUND)
-        return preflight(self.least_rows(own.min_group), own, found)
+        return judged(self.least_rows(own.min_group), own, found)
 
     def _shared_raw(self, min_group: int) -> set[int]:
         """Return the columns whose cells are shared as they are."""

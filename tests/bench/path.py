@@ -17,7 +17,7 @@ from chain.primitives.crypto import PrivateKey
 from chain.primitives.runtimeport import OK, Call, StateKey, map_key
 from chain.primitives.values import Value, decode_value, encode_value
 from contracts.runtime import ContractRuntime
-from contracts.system import default_init, sources
+from contracts.system import default_init, sources, standard_pages
 
 Args = dict[str, Any]
 CHAIN_ID = bytes(range(32))
@@ -33,16 +33,16 @@ ORGS: dict[str, list[str]] = {
     "registry": ["owner", "compute"],
     "regulator": ["auditor"],
 }
-CODE_HASH = bytes([7]) * 32
-PROGRAM: dict[str, Value] = {
-    "id": "statistics",
-    "kind": "statistics",
-    "code_hash": CODE_HASH,
-    "leakage": "The receivers learn the figures and the number of matched rows.",
-    "uses": ["join", "aggregate", "encrypted", "plain"],
-    "profiles": ["rep3", "dealer"],
-    "status": "active",
-}
+A_HASH = bytes([7]) * 32
+PAGE = '''"""How many people all know, for the bank; their incomes stay shares."""
+
+
+def run(*tables, figures=("mean",)):
+    rows = join(tables)
+    release(count(rows), to="bank", exact=True, name="people")
+    for table in tables:
+        keep(rows[name_of(table)].income, name=name_of(table))
+'''
 LIMITS: dict[str, Value] = {
     "block_txs": 1_000,
     "block_bytes": 4_194_304,
@@ -112,7 +112,7 @@ class Path:
             **default_init(),
             "orgs": {"orgs": [_founder(name, roles) for name, roles in ORGS.items()]},
             "governance": {"nodes": [_node(name) for name in ORGS], "limits": dict(LIMITS)},
-            "jobs": {"programs": [PROGRAM]},
+            "programs": {"pages": {**standard_pages(), "statistics": PAGE}},
         }
         self._apply(self.runtime.bootstrap(sources(), init, time=self.time, state=self).writes)
 
@@ -200,12 +200,6 @@ class Path:
             rival["agent_proof"] = proof_of(agent, "rival")
         self.decide("an organisation", "admit_org", org=rival)
 
-    def program(self) -> None:
-        """Have a majority set a second program record."""
-        for who in OWNERS:
-            note = "the last" if who == OWNERS[-1] else ""
-            self.do(who, "jobs.vote_program", note, program={**PROGRAM, "id": "scoring"})
-
     # --- data and grants ----------------------------------------------------------------------------------
 
     def id_of(self, org: str, name: str) -> str:
@@ -219,7 +213,7 @@ class Path:
         if "declare" in self._declared["datasets"]:
             schema = self.declared()
         for org in OWNERS:
-            args: Args = {"id": self.id_of(org, "data"), "schema": schema, "root": CODE_HASH}
+            args: Args = {"id": self.id_of(org, "data"), "schema": schema, "root": A_HASH}
             args |= {"size_bucket": "100-1000", "approvers": [org], "threshold": 1, "description": ""}
             self.do(org, "datasets.register", **args)
 
@@ -284,6 +278,7 @@ class Path:
             "min_group": 10,
             "inputs": [
                 {
+                    "name": name,
                     "grant": self.id_of("bank", name + policy),
                     "dataset": self.id_of(name, "data"),
                     "version": 1,
@@ -298,7 +293,18 @@ class Path:
             "deadlines": dict.fromkeys(("accept", "bind", "run", "reveal", "commit", "certify"), HOUR_MS),
             "nonce": self._sent.to_bytes(16, "big"),
         }
+        spec |= self.followed(spec)
         return str(self.do("bank", "jobs.propose", "a policy" if policy else "", spec=spec))
+
+    def followed(self, spec: Args) -> Args:
+        """Return the page of a job and the plan that follows of it."""
+        inputs = [
+            {name: one[name] for name in ("name", "dataset", "version")} | {"columns": list(one["columns"])}
+            for one in spec["inputs"]
+        ]
+        named = {"id": spec["program"], "inputs": inputs, "parameters": spec["parameters"]}
+        found = self.ask("programs.derive", **named)
+        return {name: found[name] for name in ("page", "plan")}
 
     def each(self, step: str, note: str, args: Callable[[str], Args], orgs: tuple[str, ...] = OWNERS) -> None:
         """Have every party take a step; the last one is told apart."""
@@ -311,16 +317,17 @@ class Path:
     def job(self, policy: str) -> None:
         """Take a job from its proposal to its certificate."""
         job, note = self.propose(policy), "a policy" if policy else ""
-        self.each("accept", note, lambda _: {"job": job, "code_hash": CODE_HASH})
+        plan = self.read("jobs", "specs", job)["plan"]
+        self.each("accept", note, lambda _: {"job": job, "plan": plan})
         self.each("bind", note, lambda org: {"job": job, "commitment": key_of(org).public})
         if "begin_join" in self._declared["jobs"]:
             self.do("bank/agent", "jobs.begin_join", note, job=job)
         figures = {"bytes_sent": 1_000, "rounds": 1, "cpu_ms": 5}
-        stage = {"stage": 0, "kind": "share", "hash": CODE_HASH, "previous": bytes(32), **figures}
+        stage = {"stage": 0, "kind": "share", "hash": A_HASH, "previous": bytes(32), **figures}
         self.each("commit_stage", note, lambda _: {"job": job, **stage})
         self.each("commit_transcript", note, lambda org: {"job": job, "profile": "rep3", **_channels(org)})
         self.each("approve_reveal", note, lambda _: {"job": job})
-        result = {"job": job, "hash": CODE_HASH, "schema": "figures", "metrics": {"rounds": 3}}
+        result = {"job": job, "hash": A_HASH, "schema": "figures", "metrics": {"rounds": 3}}
         self.each("commit_result", note, lambda _: result, ("bank",))
         digest = sha256(encode_value(self.ask("jobs.certificate_body", job=job))).digest()
 
@@ -378,7 +385,6 @@ def measure() -> dict[str, int]:
     path.policy()
     path.decide("limits", "set_limits", block_txs=900)
     path.seats()
-    path.program()
     path.data()
     for policy in ("", "policy"):
         for owner in OWNERS:

@@ -27,15 +27,14 @@ PROOFS = {
 }
 """Proofs of possession that a call verifies now: one signature each, and that is its price."""
 DEARER = {
-    # Keys and identifiers of what is joined, what its owners said of it, and with what else it was joined.
-    "jobs.propose": 1.21,
-    "jobs.propose (a policy)": 1.21,
+    # The plan is derived anew of the page, its parameters and the schemas, which is most of it; then keys and
+    # identifiers of what is joined, what its owners said of it, and with what else it was joined.
+    "jobs.propose": 3.1,
+    "jobs.propose (a policy)": 2.9,
     # Beside the grant: program, members and agents, and whether the policy can answer. The job's record says
     # when its join began, and whose runs returned.
-    "jobs.approve_reveal (a policy)": 1.15,
-    # A row of one's own standing votes, the program's history, and a row that counts the votes of the day.
-    "jobs.vote_program": 1.5,
-    "jobs.vote_program (the last)": 1.18,
+    "jobs.approve_reveal": 1.12,
+    "jobs.approve_reveal (a policy)": 1.17,
     # A row counts what is asked, or changed, in a day; a request says why it asks for so much.
     "grants.request": 1.17,
     "grants.request (a policy)": 1.17,
@@ -58,8 +57,8 @@ NEW = {
     # The runs of three grants are used here, and no longer by the last binding, which costs as much less.
     # Each grant notes with what its version is joined, and the job what it asks of the joined rows; and the
     # program is asked whether it stands.
-    "jobs.begin_join": 17_400,
-    "jobs.begin_join (a policy)": 17_400,
+    "jobs.begin_join": 17_500,
+    "jobs.begin_join (a policy)": 17_500,
 }
 """Calls that there were not before, and their gas."""
 

@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass
 
 ORGS = ("bank", "bureau", "registry")
-"""The requester, who is the receiver; an owner; an owner that is the matcher of a pure join."""
+"""The requester, who is the receiver; an owner; an owner that is the matcher of a join."""
 PROGRAMS = ("joint-statistics", "logistic-regression", "private-join")
 FAULTS = ("kill", "stop15", "stop75", "full", "changed", "missing")
 JOIN = "private-join"

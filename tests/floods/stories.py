@@ -95,7 +95,8 @@ async def prepare_job(arena: Arena) -> None:
         others = [word for party in OWNERS if party not in (org, "bank") for word in ("--co-party", party)]
         await assent(
             "grant", "request", f"bank/{org}", "--dataset", f"{org}/data", "--column", "id=join-only",
-            "--purpose", "floods", "--legal-basis", "test", "--program", "private-join", "--receiver", "bank",
+            "--purpose", "floods", "--legal-basis", "test", "--because", "a flood",
+            "--program", "private-join", "--receiver", "bank",
             *others, "--expires", "1d", "--runs", str(JOB_RUNS), "--min-group", "20",
             "--as", str(folder / "bank"),
         )  # fmt: skip

@@ -20,9 +20,9 @@ from privcompute.data.schema_files import load_schema
 pytestmark = pytest.mark.functional
 COLUMNS = 1_000
 TERMS = (
-    "--purpose", "research", "--legal-basis", "consent", "--program", "private-join", "--receiver", "bank",
-    "--co-party", "bank", "--co-party", "bureau", "--profile", "dh-psi", "--expires", "30d", "--runs", "2",
-    "--min-group", "1",
+    "--purpose", "research", "--legal-basis", "consent", "--because", "a test", "--program", "private-join",
+    "--receiver", "bank", "--co-party", "bank", "--co-party", "bureau", "--profile", "dh-psi",
+    "--expires", "30d", "--runs", "2", "--min-group", "1",
 )  # fmt: skip
 
 

@@ -73,6 +73,7 @@ def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsortiumF
             data.write_text("person\np1\np2\np3\n")
             say(made, org, "dataset", "register", dataset, data, "--id-column", "person", "--yes")
             words = ("--column", "person=join-only", "--purpose", "research", "--legal-basis", "consent")
+            words += ("--because", "any receiver")
             words += ("--program", "private-join", "--receiver", "bureau", "--receiver", "bank", "--profile")
             words += ("dh-psi", "--co-party", "bank", "--expires", "30d", "--runs", "2", "--min-group", "1")
             say(made, "bureau", "grant", "request", f"bureau/g-{org}", "--dataset", dataset, *words)
@@ -95,7 +96,7 @@ async def _as_hostile_agent(consortium: ConsortiumFolder, job: str) -> None:
         account = SigningClient(client, load_key(org.key("agent")), genesis.chain_id)
         await wait_for_state(client, job, "proposed")
         spec: Any = await client.state("jobs", "specs", job)
-        code: dict[str, Value] = {"code_hash": spec["plan"]}
+        code: dict[str, Value] = {"plan": spec["plan"]}
         await account.send("jobs", "accept", {"job": job, **code}, gas_limit=8_000_000)
         await wait_for_state(client, job, "accepted")
         await asyncio.to_thread(meet_bank, consortium, job)

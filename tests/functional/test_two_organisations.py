@@ -25,16 +25,19 @@ def say(consortium: ConsortiumFolder, org: str, *words: str | Path, fails: bool 
     return done.stdout + done.stderr
 
 
-def share(consortium: ConsortiumFolder, org: str, folder: Path) -> None:
-    """Register an owner's list of people, and grant it to the bank for the standard join."""
+def register(consortium: ConsortiumFolder, org: str, folder: Path) -> None:
+    """Register an owner's list of people."""
     data, schema = folder / f"{org}.csv", folder / f"{org}.toml"
     data.write_text("\n".join(["person", *[f"p{number:03d}" for number in PEOPLE[org]]]) + "\n")
     schema.write_text(SCHEMA)
     say(consortium, org, "dataset", "register", f"{org}/people", data, "--schema", schema)
-    words = ["--dataset", f"{org}/people", "--column", "person=join-only", "--program", "private-join"]
-    words += ["--receiver", "bank", "--receiver", "bureau", "--profile", "dh-psi", "--min-group", "10"]
-    words += ["--co-party", "bureau"] if org == "bank" else []
-    words += ["--purpose", "overlap", "--legal-basis", "contract", "--expires", "30d", "--runs", "2"]
+
+
+def share(consortium: ConsortiumFolder, org: str) -> None:
+    """Grant an owner's list to the bank: what the standard join needs of it."""
+    words = ["--for", "private-join", "--dataset", f"{org}/people", "--set", 'receivers=["bank"]']
+    words += ["--input", "people=bank/people", "--input", "others=bureau/people", "--profile", "dh-psi"]
+    words += ["--min-group", "10", "--purpose", "overlap", "--legal-basis", "contract", "--expires", "30d"]
     say(consortium, "bank", "grant", "request", f"bank/g-{org}", *words)
     say(consortium, org, "grant", "approve", f"bank/g-{org}")
 
@@ -49,7 +52,9 @@ def test_two_organisations_learn_what_they_have_in_common_and_which_of_their_own
     try:
         list(start_consortium(consortium))
         for org in ORGS:
-            share(consortium, org, tmp_path)
+            register(consortium, org, tmp_path)
+        for org in ORGS:
+            share(consortium, org)
         refused = say(consortium, "bank", "job", "preflight", *words, "--profile", "rep3", fails=True)
         assert "rep3" in refused
         assert "nothing is in its way" in say(consortium, "bank", "job", "preflight", *words)

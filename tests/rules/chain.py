@@ -16,11 +16,11 @@ from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources
 from tests.rules.base import DAY_MS
 from tests.rules.model import Model, Step, system_code
+from tests.rules.pages import FOUNDED
 
 CHAIN_ID = bytes(range(32))
 START_MS = 1_760_000_000_000
 GAS = 10_000_000
-CODE_HASH = bytes([7]) * 32
 ORGS: dict[str, list[str]] = {
     "bank": ["owner", "user", "compute"],
     "bureau": ["owner", "user", "compute"],
@@ -39,15 +39,6 @@ LIMITS = {
     "block_gas": 50_000_000,
     "validity_window": 600,
     "max_clock_skew_ms": 5_000,
-}
-PROGRAM = {
-    "id": "statistics",
-    "kind": "statistics",
-    "code_hash": CODE_HASH,
-    "leakage": "figures",
-    "uses": ["join", "aggregate", "encrypted", "plain"],
-    "profiles": ["rep3", "dealer", "ot2", "dh-psi"],
-    "status": "active",
 }
 
 
@@ -85,7 +76,7 @@ def genesis_arguments() -> dict[str, Any]:
         **default_init(),
         "orgs": {"orgs": [_member(org, roles) for org, roles in ORGS.items()]},
         "governance": {"nodes": nodes, "limits": dict(LIMITS)},
-        "jobs": {"programs": [PROGRAM, {**PROGRAM, "id": "scoring"}]},
+        "programs": {"pages": dict(FOUNDED)},
     }
 
 

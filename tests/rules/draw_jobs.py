@@ -1,18 +1,20 @@
-"""Calls about programs and jobs: forward mostly, with late, wrong and lying parties among them."""
+"""Calls about jobs: forward mostly, with late, wrong and lying parties among them."""
 
 from __future__ import annotations
 
 from hashlib import sha256
 from typing import Any
 
+from tests.page_of_uses import parameters_of
 from tests.rules.base import digest
-from tests.rules.chain import CODE_HASH, PROGRAM, seeded
+from tests.rules.chain import seeded
 from tests.rules.draw import DAY_MS, HOUR_MS, Dice, Drawn
 from tests.rules.model_jobs import ALLOWED, Job
-from tests.rules.pages import job_facts
 from tests.rules.terms import USES
 
 EVIDENCE = bytes([9]) * 32
+OFFERED = ("join", "aggregate", "encrypted", "plain")
+"""What the page of these histories can do with a column."""
 REASONS = (("STOPPED", {}), ("A", {"note": "n" * 128, "least": 1 - 2**63}), ("MPC_TIME_OVER", {"late": True}))
 NO_REASONS = (
     ("enough", {}),
@@ -24,29 +26,6 @@ NO_REASONS = (
     ("STOPPED", {"Rows": 1}),
     ("STOPPED", dict.fromkeys("abcdefghi", 1)),
 )
-
-
-# --- programs
-
-
-def vote_program(dice: Dice) -> Drawn:
-    """Vote on a program, or take such a vote back."""
-    model = dice.model
-    if model.cast and dice.often(0.2):
-        ballot, org = dice.pick(model.cast)
-        return dice.signer(org), "jobs.retract_vote", {"program": model.records[ballot]}
-    open_ballots = {ballot for ballot, _ in model.cast}
-    if open_ballots and dice.often(0.2 if dice.busy else 0.6):
-        program = model.records[dice.pick(sorted(open_ballots))]
-    elif dice.often(0.1 if dice.busy else 0.7):
-        known = dice.pick(model.programs.values())
-        program = known | {"status": "retired" if known["status"] == "active" else "active"}
-    else:
-        leakage = f"v{dice.chance.randint(1, 30 if dice.busy else 2)}" if dice.often(0.95) else "x" * 4_097
-        program = PROGRAM | {"id": dice.pick(("forest", "trees")), "leakage": leakage}
-        if dice.often(0.1):
-            program |= dice.pick(({"uses": []}, {"status": "new"}, {"code_hash": b""}, {"profiles": ["No!"]}))
-    return dice.signer(dice.member()), "jobs.vote_program", {"program": program}
 
 
 # --- proposals
@@ -68,61 +47,56 @@ def propose(dice: Dice) -> Drawn:
     chosen = [kin, *(g for g in dice.some(same, 3) if g.id != kin.id)][:3]
     if dice.often(0.03):
         chosen = [dice.pick(model.grants.values())]
-    programs = set.intersection(*(set(grant.terms["programs"]) for grant in chosen)) or set(PROGRAM["id"])
+    programs = set.intersection(*(set(grant.terms["programs"]) for grant in chosen)) or {"statistics"}
     receivers = set.intersection(*(set(grant.terms["receivers"]) for grant in chosen)) or {org}
     spec = {
         "program": dice.pick(sorted(programs)),
-        "parameters": {"figures": ["mean"]},
         "purpose": kin.purpose if dice.often(0.98) else "other",
         "min_group": max(grant.terms["min_group"] for grant in chosen) - dice.often(0.03) + dice.often(0.03),
-        "inputs": [_input(dice, grant) for grant in chosen],
+        "inputs": [_input(dice, grant) | {"name": f"d{place}"} for place, grant in enumerate(chosen)],
         "receivers": dice.some(sorted(receivers), 2),
         "deadlines": {name: _deadline(dice) for name in ALLOWED.values()},
         "nonce": dice.chance.randbytes(16),
     }
     spec["participants"] = _participants(dice, {grant.owner for grant in chosen}, spec["receivers"], chosen)
     spec["profile"] = _profile(dice, len(spec["participants"]))
-    if spec["program"] not in model.programs:
-        spec = _paged(dice, spec)
+    spec = _followed(dice, spec)
     if dice.often(0.04):
         spec |= dice.pick(_ODD_SPECS)
     return dice.signer(org, "steward", "agent"), "jobs.propose", {"spec": spec}
 
 
-def _paged(dice: Dice, spec: dict[str, Any]) -> dict[str, Any]:
-    """Return the spec of a job that counts joined rows by a page, now and then with what is not so."""
-    source, _ = dice.model.page_of(spec["program"]) or ("", False)
-    inputs, datasets = [], []
-    for place, item in enumerate(spec["inputs"]):
-        inputs.append(item | {"name": f"d{place}", "columns": {"id": "join"}})
-        owner = item["dataset"].partition("/")[0]
-        declared = {"id": ["text", 0, 0]}
-        datasets.append({"name": f"d{place}", "owner": owner, "key": ["id"], "columns": declared})
-    told = list(spec["receivers"]) if dice.often(0.94) else ["arbiter"]
-    parameters = {"receivers": told, "tell_owners": False}
-    found = job_facts(source, datasets, parameters) or {"page": EVIDENCE, "plan": EVIDENCE}
-    made = {name: found[name] for name in ("page", "plan")}
+def _followed(dice: Dice, spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec with what follows of its page, now and then with what does not."""
+    if spec["program"] == "private-join":
+        inputs = [one | {"columns": {"id": "join"}} for one in spec["inputs"]]
+        spec |= {"inputs": inputs, "parameters": {"receivers": spec["receivers"], "tell_owners": False}}
+    else:
+        spec["parameters"] = parameters_of(spec)
+    if dice.often(0.06):
+        spec["parameters"] |= dice.pick(({"receivers": ["arbiter"]}, {"figures": ["most"]}, {"sellers": []}))
+    found = dice.model.followed(spec) or {"page": EVIDENCE, "plan": EVIDENCE}
+    spec |= {name: found[name] for name in ("page", "plan")}
     if dice.often(0.08):
-        made |= dice.pick(
+        one, *others = spec["inputs"]
+        spec |= dice.pick(
             (
                 {"plan": EVIDENCE},
                 {"page": EVIDENCE},
                 {"plan": b""},
-                {"inputs": [one | {"columns": {"id": "plain"}} for one in inputs]},
-                {"inputs": [one | {"columns": {"id": "join", "age": "plain"}} for one in inputs]},
-                {"inputs": [one | {"name": "d0"} for one in inputs]},
-                {"parameters": {"receivers": ["arbiter"], "tell_owners": False}},
-                {"parameters": {"sellers": []}},
+                {"inputs": [one | {"columns": {"id": "plain"}}, *others]},
+                {"inputs": [one | {"columns": one["columns"] | {"age": "compare"}}, *others]},
+                {"inputs": [one | {"name": "d1"}, *others]},
+                {"receivers": ["arbiter"]},
             )
         )
-    return spec | {"inputs": inputs, "parameters": parameters} | made
+    return spec
 
 
 def _profile(dice: Dice, parties: int) -> str:
     """Return a profile that so many parties can run, or, now and then, any."""
-    fitting = {2: ("ot2", "dh-psi", "dealer"), 3: ("rep3", "rep3", "dealer", "dh-psi")}
-    profiles = fitting.get(parties, ("dealer", "dh-psi"))
-    return str(dice.pick(profiles if dice.often(0.95) else PROGRAM["profiles"]))
+    fitting = "rep3" if parties == 3 and dice.often(0.9) else "dh-psi"
+    return fitting if dice.often(0.95) else str(dice.pick(("rep3", "dealer", "ot2", "dh-psi")))
 
 
 _ODD_SPECS: tuple[dict[str, Any], ...] = (
@@ -144,7 +118,7 @@ def _deadline(dice: Dice) -> int:
 
 def _input(dice: Dice, grant: Any) -> dict[str, Any]:
     columns = {
-        name: dice.pick(sorted(USES[constraint] & set(PROGRAM["uses"])) or ["plain"])
+        name: dice.pick(sorted(USES[constraint] & set(OFFERED)) or ["plain"])
         for name, constraint in grant.terms["columns"].items()
         if dice.often(0.8)
     }
@@ -152,7 +126,7 @@ def _input(dice: Dice, grant: Any) -> dict[str, Any]:
         columns = {name: use if use != "join" else "encrypted" for name, use in columns.items()}
         columns["id"] = "join"
     if dice.often(0.03) or not columns:
-        columns = {name: dice.pick(PROGRAM["uses"]) for name in ("id", "age")}
+        columns = {name: dice.pick(OFFERED) for name in ("id", "age")}
     version = grant.version if dice.often(0.98) else dice.pick((grant.version + 1, True))
     return {"grant": grant.id, "dataset": grant.dataset, "version": version, "columns": columns}
 
@@ -211,8 +185,7 @@ def forward_job(dice: Dice, job: Job) -> Drawn:
 
 
 def _accept(dice: Dice, job: Job, *_: Any) -> tuple[str, dict[str, Any]]:
-    code = job.spec.get("plan", CODE_HASH)
-    return "accept", {"code_hash": code if dice.often(0.99) else EVIDENCE}
+    return "accept", {"plan": job.spec["plan"] if dice.often(0.99) else EVIDENCE}
 
 
 def _bind(_: Dice, job: Job, org: str) -> tuple[str, dict[str, Any]]:

@@ -8,7 +8,6 @@ from functools import partial
 from tests.rules import draw_schemas as schemas
 from tests.rules.draw import DAY_MS, HOUR_MS, MINUTE_MS, Dice, Drawn
 from tests.rules.draw_jobs import covers_question, forward_job
-from tests.rules.model_programs import VOTE_MS
 from tests.rules.model_voting import OBJECTION_MS
 
 Moment = tuple[int, Callable[[], Drawn]]
@@ -123,6 +122,3 @@ def _votes(dice: Dice) -> Iterator[Moment]:
     for (ident, org), until in model.retiring_votes.items():
         taken = {"id": ident}
         yield until, lambda org=org, args=taken: (dice.signer(org), "programs.retract_retirement", args)
-    for (record, org), at in model.cast.items():
-        args = {"program": model.records[record]}
-        yield at + VOTE_MS, lambda org=org, args=args: (dice.signer(org), "jobs.vote_program", args)

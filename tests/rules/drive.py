@@ -56,7 +56,6 @@ KINDS: dict[Draw, float] = {
     grants.approve: 14,
     grants.other_vote: 6,
     grants.grant_step: 6,
-    jobs.vote_program: 3,
     jobs.propose: 14,
     jobs.forward: 120,
     jobs.again: 5,
@@ -87,7 +86,6 @@ BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("bank", {pages.propose: 150}),
     ("", {members.decide_rules: 30, members.decision_step: 100, pages.page_step: 100, pages.retire: 60}),
     ("rival", {grants.request: 150, grants.approve: 120}),
-    ("regulator", {jobs.vote_program: 150}),
     ("bank", {jobs.propose: 150, jobs.forward: 10}),
     ("bank", {jobs.propose: 60, jobs.forward: 240, jobs.refuse: 120}),
     ("", {jobs.propose: 30, jobs.forward: 400, jobs.end: 20, jobs.disclaim: 20}),
@@ -110,7 +108,7 @@ SPENT: dict[str, dict[Draw, float]] = {
         jobs.propose: 60,
         jobs.forward: 150,
     },
-    "jobs": {jobs.vote_program: 60, jobs.propose: 30, jobs.refuse: 60},
+    "jobs": {jobs.propose: 60, jobs.refuse: 60},
 }
 """What is done most in such a history."""
 

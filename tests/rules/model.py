@@ -53,7 +53,6 @@ class Model(Rows):
         model.seats = {node.public_key: Seat(node.org, node.name, "seated") for node in model.nodes}
         model.profiles = {profile["name"]: profile for profile in init["grants"]["profiles"]}
         model.found_pages(init["programs"]["pages"])
-        model.programs = {program["id"]: program for program in init["jobs"]["programs"]}
         for name in CONTRACTS:
             version = Running(1, codes[name], 0, (), {}, "genesis", 0)
             model.deployed[name] = Deployed(name, True, (version,))

@@ -43,7 +43,6 @@ CALLS = {
         "programs.propose",
         "programs.approve",
         "programs.retract_retirement",
-        "jobs.vote_program",
     ),
     "approvals": ("grants.approve",),
     "requests": ("grants.request",),

@@ -11,16 +11,14 @@ from typing import Any
 
 from chain.primitives.values import encode_value
 from tests.rules.base import DAY_MS, Refused, distinct
-from tests.rules.model_programs import Programs
-from tests.rules.model_uses import FINAL, Use
+from tests.rules.model_uses import FINAL, Use, Uses
 from tests.rules.pages import job_facts
 
 SPEC_FIELDS = {
     "program", "parameters", "purpose", "profile", "min_group", "inputs", "participants", "receivers",
-    "deadlines", "nonce",
+    "deadlines", "nonce", "page", "plan",
 }  # fmt: skip
-INPUT_FIELDS = {"grant", "dataset", "version", "columns"}
-ALL_USES = ["plain", "join", "aggregate", "compare", "encrypted"]
+INPUT_FIELDS = {"name", "grant", "dataset", "version", "columns"}
 SPEC_BYTES_MAX, PARAMETERS_BYTES_MAX = 32_768, 8_192
 INPUTS_MAX, PARTIES_MAX, COLUMNS_MAX = 8, 8, 1_024
 MIN_GROUP_MAX = 10**9
@@ -138,7 +136,7 @@ def _counted(column: dict[str, Any]) -> list[Any]:
     return [column["type"], categories + missing, max(len(column["edges"]) - 1, 0)]
 
 
-class Jobs(Programs):
+class Jobs(Uses):
     """The rules of contract `jobs` about a job's life up to its run."""
 
     def __init__(self, chain_id: bytes) -> None:
@@ -160,9 +158,9 @@ class Jobs(Programs):
         """Propose a job."""
         org = self.role("steward", "agent")
         self.must(self.has(org, "user"), "ORG_ROLE_MISSING")
-        self._spec(spec)
         encoded = encode_value(spec)
-        self.must(len(encoded) <= SPEC_BYTES_MAX, "SPEC_TOO_LONG")
+        self.need(len(encoded) <= SPEC_BYTES_MAX, "SPEC_TOO_LONG")
+        self._spec(spec)
         ident = sha256(encoded).hexdigest()
         self.must(ident not in self.jobs, "JOB_EXISTS")
         mine = [job for job in self.jobs.values() if job.initiator == org and not job.final]
@@ -192,7 +190,7 @@ class Jobs(Programs):
             job=f"job:{ident}", program=f"program:{spec['program']}", purpose=spec["purpose"],
             profile=spec["profile"], inputs=spec["inputs"], receivers=spec["receivers"],
             participants=[f"org:{party}" for party in job.parties], deadline=job.deadline,
-            page=spec.get("page", b""), plan=spec.get("plan", b""),
+            page=spec["page"], plan=spec["plan"],
         )  # fmt: skip
         return ident
 
@@ -216,22 +214,18 @@ class Jobs(Programs):
             self.must(spec["min_group"] <= asked.min_group, "JOIN_NOT_JUDGED")
 
     def _spec(self, spec: dict[str, Any]) -> None:
-        paged = "page" in spec
-        self.need(spec.keys() == SPEC_FIELDS | ({"page", "plan"} if paged else set()), "BAD_SPEC")
+        self.need(spec.keys() == SPEC_FIELDS, "BAD_SPEC")
         self.ident(spec["program"], spec["purpose"])
-        if paged:
-            self.reach("programs")
-        known = self.page_of(spec["program"]) if paged else self.programs.get(spec["program"])
+        self.reach("programs")
+        known = self.page_of(spec["program"])
         self.need(known is not None, "UNKNOWN_PROGRAM")
         self.must(self.program_stands(spec), "PROGRAM_NOT_ACTIVE")
         self.must(len(encode_value(spec["parameters"])) <= PARAMETERS_BYTES_MAX, "BAD_PARAMETERS")
         self.exact(spec["min_group"], int)
         self.must(1 <= spec["min_group"] <= MIN_GROUP_MAX, "BAD_MIN_GROUP")
-        offered = {"uses": ALL_USES} if paged else self.programs[spec["program"]]
-        self._inputs(spec["inputs"], offered["uses"], INPUT_FIELDS | ({"name"} if paged else set()))
+        self._inputs(spec["inputs"])
         self._parties(spec)
-        profiles = self._page(spec) if paged else offered["profiles"]
-        self.must(spec["profile"] in profiles, "PROFILE_NOT_OFFERED")
+        self.must(spec["profile"] in self._page(spec), "PROFILE_NOT_OFFERED")
         deadlines = spec["deadlines"]
         fine = deadlines.keys() == set(ALLOWED.values())
         self.must(fine and all(ms in DEADLINE_MS for ms in deadlines.values()), "BAD_DEADLINES")
@@ -240,19 +234,13 @@ class Jobs(Programs):
     def _page(self, spec: dict[str, Any]) -> list[str]:
         """Require what follows of the page, and nothing else; return the profiles that can run it."""
         self.hash(spec["page"], spec["plan"])
-        known = self.page_of(spec["program"])
-        assert known is not None
         self.reach("datasets")
-        datasets: list[dict[str, Any]] = []
+        names: list[str] = []
         for item in spec["inputs"]:
-            columns = self.datasets_columns_of(item["dataset"], item["version"], list(item["columns"]))
-            schema = self._declared(self.versions[item["dataset"]][item["version"] - 1])
-            self.need(item["name"] not in [other["name"] for other in datasets], "BAD_INPUTS")
-            declared = {column["name"]: _counted(column) for column in columns}
-            owner = self.datasets[item["dataset"]].owner
-            one = {"name": item["name"], "owner": owner, "key": list(schema.key), "columns": declared}
-            datasets.append(one)
-        found = job_facts(known[0], datasets, spec["parameters"])
+            self.datasets_columns_of(item["dataset"], item["version"], list(item["columns"]))
+            self.need(item["name"] not in names, "BAD_INPUTS")
+            names.append(item["name"])
+        found = self.followed(spec)
         self.need(found is not None, "REJECTED_PAGE")
         assert found is not None
         self.must((found["page"], found["plan"]) == (spec["page"], spec["plan"]), "PLAN_DIFFERS")
@@ -263,18 +251,32 @@ class Jobs(Programs):
 
     def program_stands(self, spec: dict[str, Any]) -> bool:
         """Tell whether members have not retired the program of a job."""
-        if "page" in spec:
-            known = self.page_of(spec["program"])
-            return known is not None and known[1]
-        return bool(self.programs[spec["program"]]["status"] == "active")
+        known = self.page_of(spec["program"])
+        return known is not None and known[1]
 
-    def _inputs(self, inputs: list[dict[str, Any]], uses: list[str], fields: set[str]) -> None:
+    def followed(self, spec: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what follows of a spec, with the page of its program; None where nothing does."""
+        known, datasets = self.page_of(spec["program"]), []
+        for item in spec["inputs"]:
+            versions = self.versions.get(item["dataset"], [])
+            if known is None or item["version"] not in range(1, len(versions) + 1):
+                return None
+            schema = self._declared(versions[item["version"] - 1])
+            columns = {one["name"]: one for one in self.columns_of(item["dataset"], item["version"])}
+            if not columns.keys() >= item["columns"].keys():
+                return None
+            declared = {name: _counted(columns[name]) for name in item["columns"]}
+            owner = self.datasets[item["dataset"]].owner
+            one = {"name": item["name"], "owner": owner, "key": list(schema.key), "columns": declared}
+            datasets.append(one)
+        return None if known is None else job_facts(known[0], datasets, spec["parameters"])
+
+    def _inputs(self, inputs: list[dict[str, Any]]) -> None:
         self.need(1 <= len(inputs) <= INPUTS_MAX, "BAD_INPUTS")
         for item in inputs:
-            self.need(item.keys() == fields, "BAD_INPUTS")
+            self.need(item.keys() == INPUT_FIELDS, "BAD_INPUTS")
             self.exact(item["version"], int)
             self.must(item["version"] >= 1 and len(item["columns"]) > 0, "BAD_INPUTS")
-            self.must(set(uses).issuperset(item["columns"].values()), "USE_NOT_OFFERED")
         self.must(distinct([item["grant"] for item in inputs]), "BAD_INPUTS")
         self.must(sum(len(item["columns"]) for item in inputs) <= COLUMNS_MAX, "TOO_MANY_COLUMNS")
 
@@ -314,19 +316,9 @@ class Jobs(Programs):
 
     # --- what is asked again at every phase
 
-    def reach_page(self, job: Job) -> None:
-        """Whether the program of a page stands is asked of another contract."""
-        if "page" in job.spec:
-            self.reach("programs")
-
-    def code_of(self, job: Job) -> bytes:
-        """Return what participants agree to run."""
-        spec = job.spec
-        return bytes(spec["plan"] if "page" in spec else self.programs[spec["program"]]["code_hash"])
-
     def standing_job(self, job: Job) -> None:
         """Require what a job needs beside its grants."""
-        self.reach_page(job)
+        self.reach("programs")
         self.must(self.program_stands(job.spec), "PROGRAM_NOT_ACTIVE")
         self.must(self.is_member(job.initiator), "ORG_NOT_ACTIVE")
         for party in job.spec["participants"]:
@@ -339,7 +331,7 @@ class Jobs(Programs):
         unfit = self.unfit(job)
         if unfit:
             return unfit
-        self.reach_page(job)
+        self.reach("programs")
         if not self.program_stands(job.spec):
             return []
         self.reach("grants")
@@ -395,7 +387,7 @@ class Jobs(Programs):
 
     # --- accepting and binding
 
-    def jobs_accept(self, job: str, code_hash: bytes) -> str:
+    def jobs_accept(self, job: str, plan: bytes) -> str:
         """Take part."""
         org = self.role("agent")
         found = self.waiting(job, "proposed")
@@ -404,7 +396,7 @@ class Jobs(Programs):
         if found.state != "proposed":
             self.go()
         self.standing_job(found)
-        self.must(self.code_of(found) == code_hash, "CODE_HASH_MISMATCH")
+        self.must(found.spec["plan"] == plan, "PLAN_DIFFERS")
         self.reach("grants")
         self.guard_all(found, range(len(found.owners)), "accepted")
         self.go()
@@ -412,7 +404,7 @@ class Jobs(Programs):
             if owner == org:
                 self.reserve(grant, job)
         found = replace(found, accepted=(*found.accepted, org))
-        self.tell_job("JobAccepted", job, code_hash=code_hash)
+        self.tell_job("JobAccepted", job, plan=plan)
         if len(found.accepted) == len(found.parties):
             found = self.entered(found, "accepted")
             self.tell_job("JobReady", job, deadline=found.deadline)
@@ -474,7 +466,7 @@ class Jobs(Programs):
         self.waiting(job, "running")
         if found.state != "running":
             self.go()
-        self.reach_page(found)
+        self.reach("programs")
         self.must(self.program_stands(found.spec), "PROGRAM_NOT_ACTIVE")
         self._judged(found.spec)
         joined = versions_of(found.spec)

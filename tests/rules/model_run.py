@@ -15,7 +15,7 @@ from tests.rules.model_jobs import Job
 STAGES_MAX = 256
 METRICS_BYTES_MAX = 4_096
 FIGURES = range(2**63)
-DOMAIN = "assent/job-certificate/2"
+DOMAIN = "assent/job-certificate/3"
 
 
 class Run(Disputes):
@@ -198,8 +198,8 @@ class Run(Disputes):
             "domain": DOMAIN,
             "job": job.id,
             "program": spec["program"],
-            "code_hash": self.code_of(job),
-            **({"page": spec["page"]} if "page" in spec else {}),
+            "page": spec["page"],
+            "plan": spec["plan"],
             "parameters": digest(spec["parameters"]),
             "purpose": spec["purpose"],
             "profile": spec["profile"],

@@ -8,6 +8,8 @@ from typing import Any
 from contracts.pages.facts import brief_facts, whole_facts
 from contracts.pages.faults import PageRefused
 from contracts.pages.limits import Gas
+from contracts.system import standard_pages
+from tests.page_of_uses import PAGE
 
 _RUN = '"""{says}"""\n\n\ndef run({takes}):\n{body}\n'
 PAGES = (
@@ -21,6 +23,12 @@ PAGES = (
         says="Kept.", takes="*tables", body='    keep(join(tables)[name_of(tables[0])].x, name="kept")'
     ),
 )
+FOUNDED = {
+    "statistics": PAGE,
+    "scoring": PAGE.replace("people all", "persons all"),
+    "private-join": standard_pages()["private-join"],
+}
+"""The programs with which these histories begin."""
 BROKEN = _RUN.format(says="A cell.", takes="a", body='    release(a.x[0], to="bank", exact=True)')
 """It takes a row by its number."""
 

@@ -349,7 +349,6 @@ PLANTS: dict[str, Plant] = {
             ("lifecycle", "contract-proposals", "PROPOSALS_A_DAY_MAX"),
             ("lifecycle", "libraries", "LIBRARIES_A_DAY_MAX"),
             ("lifecycle", "contract-retractions", "RETRACTIONS_A_DAY_MAX"),
-            ("jobs", "votes", "VOTES_A_DAY_MAX"),
         )
     },
     "the-day-before-counts": Plant(
@@ -485,13 +484,7 @@ PLANTS: dict[str, Plant] = {
         'stop(j, spec, absent, "contract", cause',
         "what a party says of an end stands as what the contract found",
     ),
-    "program-vote-of-a-former-member": Plant(
-        "jobs",
-        "votes = [voter for voter in standing if voter in present]",
-        "votes = [voter for voter in standing]",
-        "votes of former members set a program",
-    ),
-    # --- jobs under pages
+    # --- what follows of a job's page
     "page-uses-by-word": _without(
         "jobs",
         'require(item["columns"] == found["uses"][item["name"]], "USES_DIFFER")',
@@ -509,9 +502,9 @@ PLANTS: dict[str, Plant] = {
     ),
     "retired-page-runs": Plant(
         "jobs",
-        'return pages.is_active(spec["program"])',
+        'return programs.is_active(spec["program"])',
         "return True",
-        "a page that members retired starts more",
+        "a program that members retired starts more",
     ),
     "retired-program-joins": Plant(
         "jobs",

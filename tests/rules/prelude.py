@@ -13,7 +13,6 @@ from tests.rules.model_eyes import PENDING_A_DAY_MAX
 from tests.rules.model_governance import ROTATIONS_A_DAY_MAX
 from tests.rules.model_grants import GRANT_CHANGES_A_DAY_MAX, PARTNER_VERSIONS_MAX, REQUESTS_A_DAY_MAX
 from tests.rules.model_libraries import LIBRARIES_A_DAY_MAX
-from tests.rules.model_programs import VOTES_A_DAY_MAX
 from tests.rules.model_schemas import PARTS_A_DAY_MAX
 from tests.rules.model_uses import FREE_RETURNS_A_DAY_MAX
 from tests.rules.model_voting import PROPOSALS_A_DAY_MAX, RETRACTIONS_A_DAY_MAX
@@ -47,7 +46,6 @@ DAILY: dict[str, dict[str, int]] = {
         "retractions": RETRACTIONS_A_DAY_MAX,
     },
     "programs": {"proposals": PROPOSALS_A_DAY_MAX, "retractions": RETRACTIONS_A_DAY_MAX},
-    "jobs": {"votes": VOTES_A_DAY_MAX},
 }
 CONSTRAINTS = {"id": "join-only", "income": "aggregate-only", "age": "plain"}
 
@@ -97,7 +95,7 @@ def prelude(dice: Dice) -> Iterator[Step]:
 
 def spent(dice: Dice, contract: str) -> Iterator[Step]:
     """Yield how little is left of everybody's day: by calls alone few histories would meet its bounds."""
-    for org in dice.model.members() if contract else ():
+    for org in dice.model.members() if contract in DAILY else ():
         acts = {act: most - dice.chance.randint(0, 1) for act, most in DAILY[contract].items()}
         yield Step(0, 0, org, SPEND, {"org": org, "contract": contract, "acts": acts})
     for grant in dice.model.grants if contract == "jobs" else ():

@@ -16,9 +16,7 @@ from tests.rules.policies import Code, code_of
 Place = tuple[str, str, Any]
 """(contract, name of a Map or Var, key or None)."""
 # What is not to be compared: it follows from the sources alone, or from rows that are.
-UNREAD = frozenset(
-    {("lifecycle", name) for name in ("sources", "source_uses", "code_bytes")} | {("jobs", "program_votes")}
-)
+UNREAD = frozenset(("lifecycle", name) for name in ("sources", "source_uses", "code_bytes"))
 CONTRACTS = ("orgs", "governance", "lifecycle", "datasets", "programs", "grants", "jobs")
 SETS = frozenset(
     {"approvals", "votes", "rejections", "missing", "counted", "about", "against", "bound", "calls"}
@@ -36,15 +34,12 @@ EMPTY: Mapping[tuple[str, str], Any] = {
     ("programs", "latest"): 0,
     ("programs", "open_of"): 0,
     ("programs", "retirements"): {},
-    ("jobs", "program_ballots"): {},
     ("lifecycle", "library_totals"): {"count": 0, "bytes": 0},
     ("lifecycle", "ballots"): {},
     ("lifecycle", "lone_freezes"): {},
     ("governance", "terms"): {"proposal_ms": 604_800_000, "freeze_blocks": 1_000},
 }
 """What a row that is not there means."""
-
-VOTE_MS = 2_592_000_000
 
 
 class Rows(Governance):
@@ -59,7 +54,6 @@ class Rows(Governance):
             **self.rows_datasets(),
             **self._rows_requests(),
             **self.rows_uses(),
-            **self.rows_programs(),
             **self._rows_jobs(),
             **self._rows_run(),
             **self._rows_governance(),
@@ -326,8 +320,6 @@ def as_read(place: Place, stored: Any, model: Rows) -> Any:
     contract, name, key = place
     if stored is None:
         return EMPTY.get((contract, name))
-    if (contract, name) == ("jobs", "program_ballots"):
-        return {org: at for org, at in stored["votes"].items() if model.time < at + VOTE_MS}
     if (contract, name) == ("programs", "retirements"):
         return {org: until for org, until in stored.items() if model.time <= until}
     if contract != "lifecycle":

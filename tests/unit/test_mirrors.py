@@ -23,7 +23,6 @@ from contracts.pages import releases
 from contracts.system import sources
 from privcompute import causes, config
 from privcompute.job import actions, enforcement, proposal, view
-from privcompute.programs import base
 
 OPERATORS: dict[type[ast.operator], Any] = {
     ast.Add: operator.add,
@@ -76,7 +75,6 @@ CONTRACTS = {name: constants(name) for name in sources()}
         ("jobs.FIGURE_MAX", causes.FIGURE_MAX + 1),
         ("jobs.DETAIL_TEXT_MAX", causes.NOTE_CHARS_MAX),
         ("jobs.CERTIFICATE_DOMAIN", view.CERTIFICATE_DOMAIN),
-        ("jobs.USES", base.USES),
         ("datasets.DATASETS_MAX", config.DATASETS_MAX),
         ("orgs.ORG_ROLES", genesis.ROLES),
         ("orgs.KEY_ROLES", org.KEY_ROLES),

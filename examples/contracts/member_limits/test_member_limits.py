@@ -74,10 +74,10 @@ def test_a_majority_blocks_an_organisation_and_its_running_jobs(use):
 
 
 def test_a_blocked_organisation_does_not_take_part_in_others_jobs(use):
-    block(use, "bank", "hospital", "insurer", "registry")
+    block(use, "registry", "hospital", "insurer", "bank")
     with use.chain.expect_revert("PARTICIPANT_BLOCKED"):
         use.propose("insurer", ["hospital"])
-    assert use.chain.view("limits", "block_of", org="bank")["reason"] == "leaked a result"
+    assert use.chain.view("limits", "block_of", org="registry")["reason"] == "leaked a result"
 
 
 def test_votes_are_of_members_once_for_two_weeks_and_not_on_oneself(use):

@@ -72,8 +72,10 @@ def test_a_job_may_say_that_it_is_dearer_and_never_cheaper(use):
     use.started("insurer", ["hospital"], parameters={"epsilon_micro": 500_000})
     use.started("insurer", ["hospital"], parameters={"epsilon_micro": -5})
     assert left(use)["epsilon"] == 100_000
+    job = {"job": "x", "grant": "insurer/hospital", "dataset": "hospital/data", "program": "statistics"}
+    job |= {"parameters": {"epsilon_micro": "1"}, "initiator": "insurer"}
     with use.chain.expect_revert("BAD_EPSILON"):
-        use.propose("insurer", ["hospital"], parameters={"epsilon_micro": "1"})
+        use.admin("registry").call("budget", "allow", job=job, phase="proposed")
 
 
 def test_delta_runs_out_by_itself(use):

@@ -7,11 +7,15 @@ points, H(x)^(k_0 … k_{n-1}), in an order that no owner can relate to rows. Al
 *matcher*, which intersects them; the common points in the order of their bytes are the canonical order.
 Then the positions of the common points travel back along each list's route, every hop undoing its own
 permutation, so that each owner ends with its own rows in the canonical order. The way back needs no
-scalar multiplication, and until it starts (`release`, the reveal gate) no owner knows of any of its rows
-whether it is common.
+scalar multiplication, and until it starts (`release`) no owner knows of any of its rows whether it is common.
 
-Leakage: see `PSI_LEAKAGE`. A coalition with the matcher learns no more than the matcher, because every list
-is shuffled first by its own owner and passes through every other one.
+Each owner learns how many identifiers every other owner entered (rounded up when padding is set), how many
+of them all owners share, and which of its own rows these are; all see the shared rows in the same order,
+which is random. With three or more owners the matcher also learns how many identifiers each subset of the
+owners shares, but not which. Nothing is learned of identifiers that not all owners hold. A coalition with
+the matcher learns no more than the matcher, because every list is shuffled first by its own owner and passes
+through every other one. Who enters identifiers that it does not rightly hold can test whether all the others
+hold them. What members read of this is in contracts/pages/leakage.py.
 
 Every received point that is multiplied is checked by that multiplication: libsodium refuses encodings that
 are not canonical, points of small order, and points outside the prime-order subgroup; `check_library`
@@ -48,15 +52,6 @@ ROWS_MAX = 2**24
 CHUNK_POINTS = 4_096
 _DOMAIN = "assent/psi/identifier"
 _INDEX = np.dtype("<u4")
-
-PSI_LEAKAGE = (
-    "Each owner learns how many identifiers every other owner entered (rounded up when padding is set), how "
-    "many of them all owners share, and which of its own rows these are; all owners see the shared rows in "
-    "the same order, which is random and says nothing about the order in any dataset. With three or more "
-    "owners one of them, the matcher, also learns how many identifiers each subset of the owners shares, but "
-    "not which. Nothing is learned of identifiers that not all owners hold, if all follow the protocol; an "
-    "owner that enters identifiers it does not rightly hold can test whether all the others hold them."
-)
 
 R = TypeVar("R")
 CheckSize = Callable[[int, int], None]

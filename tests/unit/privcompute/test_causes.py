@@ -15,7 +15,7 @@ from privcompute.causes import CAUSES, CODE, EVERYWHERE, FIELDS, EndCause, filed
 from privcompute.errors import PeerMisbehaved, PeerTooLarge, TooFewRows
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.failures import cause_of
-from privcompute.programs.preflight import CODES
+from privcompute.pages.judging import CODES
 
 ROOT = Path(__file__).parents[3] / "privcompute"
 NAMES_FIRST = {"JobRefusal": 0, "TooFewRows": 0, "filed": 0, "_require": 1, "_found": 1, "need": 1}
@@ -185,8 +185,8 @@ def test_a_failure_that_has_no_row_is_a_fault_of_ours_and_tells_its_kind_alone()
 
 
 def test_the_causes_of_too_few_rows_are_told_apart_and_count_nobody() -> None:
-    few = TooFewRows("CLASS_TOO_SMALL", "7 rows", dataset="a/b", column="y", least=10)
-    assert cause_of(few) == filed("CLASS_TOO_SMALL", {"dataset": "a/b", "column": "y", "least": 10})
+    few = TooFewRows("ROWS_BELOW_MIN_GROUP", "7 rows", least=10)
+    assert cause_of(few) == filed("ROWS_BELOW_MIN_GROUP", {"least": 10})
     assert 7 not in cause_of(few).detail.values()
 
 

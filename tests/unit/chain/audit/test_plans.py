@@ -243,7 +243,7 @@ def fault_of(contents: Contents) -> str:
 def certified(job: str, **over: Value) -> dict[str, Value]:
     given = spec(plan=plan_of())
     body: dict[str, Value] = {name: given[name] for name in ("program", "purpose", "profile", "min_group")}
-    body |= {"job": job, "page": page_hash(PAGE), "code_hash": plan_of(), "receivers": ["bank"]}
+    body |= {"job": job, "page": page_hash(PAGE), "plan": plan_of(), "receivers": ["bank"]}
     body |= {"parameters": sha256(encode_value({})).digest(), "results": {"bank": {}}}
     inputs: Any = given["inputs"]
     body["inputs"] = [{name: one[name] for name in ("grant", "dataset", "version")} for one in inputs]
@@ -255,7 +255,7 @@ def certified(job: str, **over: Value) -> dict[str, Value]:
     ("over", "said"),
     [
         ({}, ""),
-        ({"code_hash": bytes(32)}, "code_hash of its certificate: 0000000000000000 on the ledger"),
+        ({"plan": bytes(32)}, "plan of its certificate: 0000000000000000 on the ledger"),
         ({"page": bytes(32)}, "page of its certificate"),
         ({"parameters": bytes(32)}, "parameters of its certificate"),
         ({"receivers": ["bureau"]}, "receivers of its certificate"),

@@ -165,7 +165,7 @@ def test_check_shows_at_80_columns_all_that_a_member_agrees_to(base: Path) -> No
 def test_a_signed_draft_whose_programs_are_no_programs_is_shown_without_them(base: Path) -> None:
     """Whoever founds alone puts into a draft what it likes; others look at it."""
     card = card_from_bytes((base / "bank/bank.card.json").read_bytes(), "card")
-    contracts = SystemContracts({"jobs": "x = Var(int, 0)\n"}, {"jobs": {"programs": 7}})
+    contracts = SystemContracts({"programs": "x = Var(int, 0)\n"}, {"programs": {"pages": 7}})
     draft = combine([("card", card)], Limits(), contracts)
     alone, signature = base / "alone.json", base / "alone.signature.json"
     alone.write_bytes(draft_to_bytes(draft))

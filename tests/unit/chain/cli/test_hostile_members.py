@@ -30,6 +30,7 @@ from chain.primitives.keyfile import save_key
 from chain.primitives.runtimeport import Event
 from chain.primitives.values import encode_value
 from contracts.pages.page import page_hash
+from contracts.system import standard_pages
 from privcompute.data.schema import Column, Schema, declaration, schema_seal
 from tests.unit.chain.cli.commands import all_commands, required, takes
 from tests.unit.chain.cli.test_hostile_texts import ANSWERS, EVIL, HASH, KEY, RECORD, WAITING
@@ -38,7 +39,9 @@ SOURCES = Path(__file__).resolve().parents[4]
 NODE = {"org": "x", "name": EVIL, "public_key": bytes.fromhex(KEY), "address": EVIL, "role": EVIL}
 SPEC = RECORD | {
     "participants": [{"org": EVIL, "role": EVIL, "agent_key": b"\1"}],
-    "inputs": [{"grant": EVIL, "dataset": EVIL, "version": 1, "columns": {EVIL: EVIL}}],
+    "inputs": [{"name": EVIL, "grant": EVIL, "dataset": EVIL, "version": 1, "columns": {EVIL: EVIL}}],
+    "page": b"\1",
+    "plan": b"\1",
 }
 STATE: dict[str, Any] = {
     "governance.nodes": [NODE],
@@ -105,7 +108,8 @@ MORE = {
     ("program", "check"): ["--org", EVIL, "--input", f"a={EVIL}@1"],
     ("job", "preflight"): [
         *("--program", "private-join", "--purpose", "x", "--receiver", "x"),
-        *("--input", "a/b:x=join", "--input", "a/c:x=join"),
+        *("--input", "b=a/b", "--input", "c=a/c", "--profile", "x"),
+        *("--parameters", '{"receivers": ["x"], "tell_owners": false}'),
     ],
 }
 ELSEWHERE = {
@@ -149,7 +153,6 @@ STATE |= {
         "uses": {EVIL: {EVIL: EVIL}},
         "cost": {EVIL: {"rounds": EVIL, "sent": EVIL, "memory": EVIL}},
     },
-    "jobs.programs": LEDGER | {"profiles": [EVIL], "uses": [EVIL]},
     "jobs.initiators": {"open": 1, "day": 1, "today": 1},
     "jobs.joins": {"min_group": 1, "outcome": EVIL, "said": [EVIL], "job": EVIL},
 }
@@ -278,7 +281,15 @@ def test_a_preflight_over_hostile_rows_comes_to_its_findings(
     as_json: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(STATE, "orgs.orgs", LEDGER | {"agent_key": b"\1"})
-    monkeypatch.setitem(STATE, "programs.programs", None)  # a program of agents
+    page = standard_pages()["private-join"]
+    program = STATE["programs.programs"] | {"page": page_hash(page), "status": "active"}
+    facts = STATE["programs.facts"] | {"datasets": ["b", "c"]}
+    granted = STATE.get("grants.grants", LEDGER) | {
+        "columns": {"x": "join-only"}, "dataset": "a/b", "owner": "a", "version": 1,
+    }  # fmt: skip
+    rows = {"programs.programs": program, "programs.pages": page, "programs.facts": facts}
+    for name, row in (rows | {"grants.grants": granted}).items():
+        monkeypatch.setitem(STATE, name, row)
     words = ("job", "preflight")
     command = next(command for name, command in asking() if name == words)
     told = CliRunner().invoke(main, [*typed(words, command), *(["--json"] if as_json else [])])

@@ -12,14 +12,14 @@ from chain.primitives.crypto import PrivateKey
 from chain.primitives.runtimeport import OK, Call, Event, Outcome, StateKey, map_key, var_key
 from chain.primitives.values import Value, decode_value, encode_value
 from contracts.runtime import ContractRuntime
-from contracts.system import default_init, sources
+from contracts.system import default_init, sources, standard_pages
+from tests.page_of_uses import PAGE, parameters_of
 from tests.schemas import column, declaring, seal_of
 from tests.unit.contracts.system.founding import CHAIN_ID, LIMITS, ORGS, VALIDATING, Refused, node_of, seeded
 
 START_MS = 1_760_000_000_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-CODE_HASH = bytes([7]) * 32
 PARTIES = ("bank", "bureau", "registry")
 COLUMNS = {"id": "join-only", "income": "aggregate-only", "age": "plain"}
 USED = {"id": "join", "income": "encrypted"}
@@ -29,23 +29,14 @@ SCHEMA = [
     column("age", "integer"),
     column("secret", "text", "sensitive"),
 ]
-PROGRAM: dict[str, Value] = {
-    "id": "statistics",
-    "kind": "statistics",
-    "code_hash": CODE_HASH,
-    "leakage": "The receivers learn the figures and the number of matched rows.",
-    "uses": ["join", "aggregate", "encrypted", "plain"],
-    "profiles": ["rep3", "dealer", "dh-psi"],
-    "status": "active",
-}
-PROGRAMS: tuple[Value, ...] = (PROGRAM, {**PROGRAM, "id": "scoring"})
+PAGES = {"statistics": PAGE, "scoring": PAGE.replace("people all", "persons all")}
 _RUNTIME = ContractRuntime()
 
 
 class World:
     """State, clock and a few habits; every call goes through the production runtime."""
 
-    def __init__(self, orgs: Mapping[str, list[str]] = ORGS, programs: Sequence[Value] = PROGRAMS) -> None:
+    def __init__(self, orgs: Mapping[str, list[str]] = ORGS, pages: Mapping[str, str] = PAGES) -> None:
         self.state: dict[StateKey, bytes] = {}
         self.height = 0
         self.time = START_MS
@@ -58,7 +49,7 @@ class World:
             **default_init(),
             "orgs": {"orgs": members},
             "governance": {"nodes": nodes, "limits": dict(LIMITS)},
-            "jobs": {"programs": list(programs)},
+            "programs": {"pages": {**standard_pages(), **pages}},
         }
         self._apply(_RUNTIME.bootstrap(sources(), init, time=self.time, state=self))
         self.advance()
@@ -202,11 +193,11 @@ class World:
         self.request(grant, dataset, **over)
         self.do(owner, "grants.approve", id=grant, terms={})
 
-    def spec(self, **over: Value) -> dict[str, Value]:
+    def spec(self, **over: Any) -> dict[str, Any]:
+        """Return a job as it is proposed: page and plan are what follows, unless told otherwise."""
         self._calls += 1
-        plain: dict[str, Value] = {
+        plain: dict[str, Any] = {
             "program": "statistics",
-            "parameters": {"figures": ["mean"]},
             "purpose": "credit-risk",
             "profile": "rep3",
             "min_group": 10,
@@ -216,10 +207,25 @@ class World:
             "deadlines": dict.fromkeys(("accept", "bind", "run", "reveal", "commit", "certify"), HOUR_MS),
             "nonce": self._calls.to_bytes(16, "big"),
         }
-        return {**plain, **over}
+        spec = {**plain, **over}
+        spec["inputs"] = [{"name": f"d{place}", **one} for place, one in enumerate(spec["inputs"])]
+        asked = parameters_of(spec)
+        return {"parameters": asked, **self._followed(spec, over.get("parameters", asked)), **spec}
+
+    def _followed(self, spec: dict[str, Any], parameters: Value) -> dict[str, Any]:
+        """Return page and plan of a job; zeros where nothing follows, as what is refused anyway."""
+        inputs = [
+            {name: one[name] for name in ("name", "dataset", "version")} | {"columns": list(one["columns"])}
+            for one in spec["inputs"]
+        ]
+        try:
+            found = self.ask("programs.derive", id=spec["program"], inputs=inputs, parameters=parameters)
+        except Refused:
+            return {"page": bytes(32), "plan": bytes(32)}
+        return {name: found[name] for name in ("page", "plan")}
 
     @staticmethod
-    def use(grant: str, dataset: str, columns: dict[str, str] | None = None) -> dict[str, Value]:
+    def use(grant: str, dataset: str, columns: dict[str, str] | None = None) -> dict[str, Any]:
         return {"grant": grant, "dataset": dataset, "version": 1, "columns": dict(columns or USED)}
 
     def propose(self, **over: Value) -> str:
@@ -228,7 +234,11 @@ class World:
 
     def accept(self, job: str, *parties: str) -> None:
         for name in parties or PARTIES:
-            self.do(f"{name}/agent", "jobs.accept", job=job, code_hash=CODE_HASH)
+            self.do(f"{name}/agent", "jobs.accept", job=job, plan=self.plan_of(job))
+
+    def plan_of(self, job: str) -> bytes:
+        """Return the plan that the parties of a job agree to run."""
+        return bytes(self.read("jobs", "specs", job)["plan"])
 
     def bind(self, job: str, *parties: str) -> None:
         for name in parties or PARTIES:
@@ -318,10 +328,10 @@ class World:
         args: dict[str, Value] = {"job": job}
         if phase == "accepted":
             self.accept(job, "bank", "bureau")
-            args["code_hash"] = CODE_HASH
+            args["plan"] = self.plan_of(job)
         elif phase == "running":
             self.bind(job, "bank", "bureau")
-            args["commitment"] = CODE_HASH
+            args["commitment"] = bytes(32)
         else:
             self.reveal(job, "bank", "bureau")
         step = {"accepted": "accept", "running": "bind", "reveal": "approve_reveal"}[phase]

@@ -10,7 +10,7 @@ import pytest
 from contracts.system import sources
 
 COPIED = {
-    "count_today": 7,
+    "count_today": 6,
     "check_text": 6,
     "check_id": 6,
     "admin": 4,

@@ -114,11 +114,6 @@ def retiring(world: World, _: int) -> Args:
     return {"id": "private-join"}
 
 
-def program(world: World, number: int) -> Args:
-    known = world.read("jobs", "programs", "statistics")
-    return {"program": {**known, "id": f"p-{number}"}}
-
-
 EYES = {"act": "jobs", "dataset": "", "k": 2}
 
 
@@ -178,7 +173,6 @@ BOUNDS = (
     ),
     Bound("bank", "programs.retract", "retractions", 200, "TOO_MANY_RETRACTIONS_TODAY", own_page),
     Bound("bank", "programs.retract_retirement", "retractions", 200, "TOO_MANY_RETRACTIONS_TODAY", retiring),
-    Bound("bank", "jobs.vote_program", "votes", 200, "TOO_MANY_VOTES_TODAY", program),
 )  # fmt: skip
 
 
@@ -246,7 +240,7 @@ def test_who_has_spent_its_day_still_stops_and_ends_everything(world: World) -> 
     (_, draft), _ = declaring(wide)
     world.do("bureau", "datasets.declare", **draft)
     for org in ("bank", "bureau"):
-        for contract in ("datasets", "grants", "governance", "lifecycle", "programs", "jobs"):
+        for contract in ("datasets", "grants", "governance", "lifecycle", "programs"):
             acts = {bound.act: 10_000 for bound in BOUNDS if bound.contract == contract}
             world.put(contract, "daily", org, {"day": world.time // DAY_MS, **acts})
     world.do("bureau", "datasets.suspend", id="bureau/data", reason="")

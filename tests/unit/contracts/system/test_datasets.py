@@ -256,7 +256,8 @@ def test_a_job_joins_identifiers_that_are_declared_alike(
         inputs.append(bare.use(f"bank/g-{owner}", f"{owner}/people", dict.fromkeys(granted, "join")))
     *owners, third = bare.spec()["participants"]
     spec = bare.spec(inputs=inputs, participants=[*owners, third | {"role": "compute"}])
-    assert bare.outcome("bank", "jobs.propose", spec=spec) == fault
+    joins = len(bank) == len(bureau)  # else the page is refused already
+    assert bare.outcome("bank", "jobs.propose", spec=spec) == (fault if joins else "REJECTED_PAGE")
     asked = [[one["dataset"], 1, list(one["columns"])] for one in inputs]
     assert bare.ask("datasets.join_fault", inputs=asked) == fault
 

@@ -38,7 +38,6 @@ NEVER = {
     "programs": ("retract", "withdraw", "expire", "commit", "retire"),
     "grants": ("reject", "retract", "settle", "withdraw", "narrow", "suspend", "revoke", "expire"),
     "jobs": (
-        "retract_vote",
         "accept",
         "reject",
         "bind",

@@ -245,7 +245,7 @@ def test_an_expelled_org_signs_nothing_more_and_its_votes_do_not_count(bare: Wor
     ready = bare.ask("governance.readiness", seq=seq)
     assert (ready["counted"], ready["needed"], ready["passed"]) == (["bank", "bureau"], 3, False)
     assert bare.refusal("rival", "governance.withdraw", seq=seq) == "ORG_EXPELLED"
-    assert bare.refusal("rival/agent", "jobs.accept", job="", code_hash=b"") == "ORG_EXPELLED"
+    assert bare.refusal("rival/agent", "jobs.accept", job="", plan=b"") == "ORG_EXPELLED"
     record = bare.ask("orgs.org_of", id="rival")
     key = bare.read("orgs", "keys", seeded("rival").public.hex())
     assert (record["status"], key["status"], key["until"]) == ("expelled", "expelled", bare.height - 2)
@@ -589,7 +589,6 @@ def test_no_policy_lets_a_bare_majority_decide_by_what_it_could_take_over_the_re
         ("governance.propose", {"kind": "expel_org", "payload": {"org": "bank", 1: 2}}, "BAD_PAYLOAD"),
         ("governance.propose", {"kind": "expel_org", "payload": {1: 2}}, "BAD_PAYLOAD"),
         ("jobs.propose", {"spec": {"program": "x", 1: 2}}, "BAD_SPEC"),
-        ("jobs.vote_program", {"program": {"id": "x", 1: 2}}, "BAD_PROGRAM"),
     ],
 )
 def test_a_key_that_is_no_text_is_an_unknown_field(

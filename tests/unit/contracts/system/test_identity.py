@@ -115,7 +115,7 @@ def test_a_replaced_agent_signs_nothing_in_the_block_of_its_successor(world: Wor
     job = world.propose()
     agent = {"agent_key": GHOST.public, "agent_address": "h:1", "proof": proof_of(GHOST, "bureau")}
     world.do("bureau", "orgs.set_agent", **agent)
-    accept = world.run(seeded("bureau/agent"), "jobs.accept", job=job, code_hash=bytes(32))
+    accept = world.run(seeded("bureau/agent"), "jobs.accept", job=job, plan=bytes(32))
     assert accept.code == "KEY_REVOKED"
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tests.unit.contracts.system.conftest import World
 
 PARTIES = ("bank", "bureau", "registry")
-CODE_HASH = bytes([7]) * 32
 HOUR_MS = 3_600_000
 ORDER = ("proposed", "accepted", "running", "computed", "revealed", "committed", "certified")
 FINAL = ("certified", "aborted", "expired", "rejected")
@@ -111,7 +110,7 @@ class History:
         world, agent = self.world, f"{name}/agent"
         state = world.state_of(job)
         if state == "proposed":
-            self.attempt(agent, "jobs.accept", job=job, code_hash=CODE_HASH)
+            self.attempt(agent, "jobs.accept", job=job, plan=self.world.plan_of(job))
         elif state == "accepted":
             self.attempt(agent, "jobs.bind", job=job, commitment=sha256(agent.encode()).digest())
         elif state == "running" and world.read("jobs", "transcripts", (job, name)) is None:

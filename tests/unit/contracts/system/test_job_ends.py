@@ -74,7 +74,7 @@ def test_anyone_ends_a_state_past_its_deadline(world: World, state: str) -> None
 @pytest.mark.parametrize(
     ("state", "method", "args"),
     [
-        ("proposed", "accept", {"code_hash": bytes([7]) * 32}),
+        ("proposed", "accept", {"plan": ONE}),
         ("proposed", "reject", {"cause": "STOPPED", "detail": {}}),
         ("accepted", "bind", {"commitment": ONE}),
         ("running", "commit_transcript", {"profile": "rep3", "channels": {}}),
@@ -102,9 +102,8 @@ def new_agent(world: World, org: str) -> None:
 
 
 def retire(world: World) -> None:
-    record = {**world.read("jobs", "programs", world.spec()["program"]), "status": "retired"}
     for who in ("bank", "bureau", "registry"):
-        world.do(who, "jobs.vote_program", program=record)
+        world.do(who, "programs.retire", id="statistics", reason="")
 
 
 def ended(world: World, job: str, *, unfit: tuple[str, ...] = ()) -> list[str]:
@@ -223,7 +222,7 @@ def test_nobody_is_missing_from_a_job_whose_run_another_job_took(world: World) -
 def test_who_never_agreed_to_a_job_is_missing_from_none(world: World) -> None:
     """A second after a member proposed it, a stranger would else be named for all to see."""
     job = world.propose()
-    world.do("bank/agent", "jobs.accept", job=job, code_hash=bytes([7]) * 32)
+    world.accept(job, "bank")
     assert world.ask("jobs.missing", id=job) == ["bureau", "registry"]
     new_agent(world, "registry")
     assert ended(world, job) == []

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tests.unit.contracts.system.conftest import World
 
 PARTIES = ("bank", "bureau", "registry")
-CODE_HASH = bytes([7]) * 32
 HOUR_MS = 3_600_000
 ONE = bytes([1]) * 32
 
@@ -124,7 +123,7 @@ def test_the_id_is_the_hash_of_the_spec(world: World) -> None:
     ],
 )
 def test_a_bad_spec_is_refused(world: World, over: dict[str, object], code: str) -> None:
-    assert world.refusal("bank", "jobs.propose", spec=world.spec(**over)) == code
+    assert world.refusal("bank", "jobs.propose", spec=world.spec() | over) == code
 
 
 def test_a_spec_without_one_of_its_keys_is_refused(world: World) -> None:
@@ -140,11 +139,13 @@ def test_deadlines_are_bounded_on_both_sides(world: World) -> None:
         assert world.refusal("bank", "jobs.propose", spec=world.spec(deadlines=deadlines)) == "BAD_DEADLINES"
 
 
-def test_inputs_are_distinct_and_used_as_the_program_offers(world: World) -> None:
-    one = world.use("bank/g-bank", "bank/data")
-    assert world.refusal("bank", "jobs.propose", spec=world.spec(inputs=[one, one])) == "BAD_INPUTS"
-    odd = world.use("bank/g-bank", "bank/data", {"age": "compare"})
-    assert world.refusal("bank", "jobs.propose", spec=world.spec(inputs=[odd])) == "USE_NOT_OFFERED"
+def test_inputs_are_distinct_and_used_as_the_page_says(world: World) -> None:
+    spec = world.spec()
+    one, other, _ = spec["inputs"]
+    for inputs in ([one, one], [one, other | {"name": one["name"]}], [one, other | {"grant": one["grant"]}]):
+        assert world.refusal("bank", "jobs.propose", spec=spec | {"inputs": inputs}) == "BAD_INPUTS"
+    one["columns"]["income"] = "aggregate"
+    assert world.refusal("bank", "jobs.propose", spec=spec) == "USES_DIFFER"
 
 
 def test_participants_fit_their_roles_and_keys(world: World) -> None:
@@ -167,14 +168,15 @@ def test_an_org_without_an_agent_takes_no_part(world: World) -> None:
             receivers=["regulator"],
             co_parties=[*PARTIES, "regulator"],
         )
-    inputs = [world.use(f"bank/r-{name}", f"{name}/data") for name in PARTIES]
+    inputs = [world.use(f"bank/r-{name}", f"{name}/data", {"id": "join"}) for name in PARTIES]
     spec = world.spec(inputs=inputs, receivers=["regulator"], profile="dh-psi")
     spec["participants"].append({"org": "regulator", "role": "receiver", "agent_key": b""})
     assert world.refusal("bank", "jobs.propose", spec=spec) == "NO_AGENT"
 
 
 def test_every_owner_of_an_input_takes_part(world: World) -> None:
-    spec = world.spec(profile="dh-psi")
+    inputs = [world.use(f"bank/g-{name}", f"{name}/data", {"id": "join"}) for name in PARTIES]
+    spec = world.spec(inputs=inputs, profile="dh-psi")
     spec["participants"] = spec["participants"][:2]
     assert world.refusal("bank", "jobs.propose", spec=spec) == "OWNER_NOT_PARTICIPANT"
 
@@ -197,13 +199,13 @@ def test_each_owner_s_acceptance_reserves_its_own_grant(world: World) -> None:
     assert world.state_of(job) == "accepted"
 
 
-def test_acceptance_is_for_participants_with_the_agreed_code(world: World) -> None:
+def test_acceptance_is_for_participants_and_names_the_plan(world: World) -> None:
     job = world.propose()
-    accept = {"job": job, "code_hash": CODE_HASH}
+    accept = {"job": job, "plan": world.plan_of(job)}
     assert world.refusal("rival/agent", "jobs.accept", **accept) == "NOT_PARTICIPANT"
     assert world.refusal("bank/steward", "jobs.accept", **accept) == "KEY_ROLE_MISSING"
-    assert world.refusal("bank/agent", "jobs.accept", job=job, code_hash=ONE) == "CODE_HASH_MISMATCH"
-    assert world.refusal("bank/agent", "jobs.accept", job="00", code_hash=ONE) == "UNKNOWN_JOB"
+    assert world.refusal("bank/agent", "jobs.accept", job=job, plan=ONE) == "PLAN_DIFFERS"
+    assert world.refusal("bank/agent", "jobs.accept", job="00", plan=ONE) == "UNKNOWN_JOB"
     world.accept(job, "bank")
     assert world.refusal("bank/agent", "jobs.accept", **accept) == "ALREADY_ACCEPTED"
 
@@ -213,7 +215,7 @@ def test_a_party_whose_agent_key_changed_cannot_accept(world: World) -> None:
     new = seeded("bureau/agent/2")
     proof = proof_of(new, "bureau")
     world.do("bureau", "orgs.set_agent", agent_key=new.public, agent_address="h:1", proof=proof)
-    assert world.refusal("bureau", "jobs.accept", job=job, code_hash=CODE_HASH) == "AGENT_KEY_MISMATCH"
+    assert world.refusal("bureau", "jobs.accept", job=job, plan=ONE) == "AGENT_KEY_MISMATCH"
 
 
 def test_any_participant_rejects_and_reservations_return(world: World) -> None:
@@ -407,26 +409,6 @@ def test_the_digest_is_announced_when_the_results_are_in(world: World) -> None:
     assert fields["digest"] == sha256(encode_value(body)).digest()
 
 
-# --- programs
-
-
-def test_a_majority_adds_and_retires_a_program_and_never_changes_one(world: World) -> None:
-    old = world.read("jobs", "programs", "statistics")
-    new = {**old, "id": "statistics-2", "code_hash": ONE}
-    assert world.do("bank", "jobs.vote_program", program=new) is False
-    assert world.refusal("bank", "jobs.vote_program", program=new) == "ALREADY_VOTED"
-    world.do("bureau", "jobs.vote_program", program=new)
-    assert world.do("registry", "jobs.vote_program", program=new) is True
-    assert world.read("jobs", "programs", "statistics-2") == new
-    changed, retired = {**old, "code_hash": ONE}, {**old, "status": "retired"}
-    assert world.refusal("registry", "jobs.vote_program", program=changed) == "PROGRAM_FIXED"
-    assert world.refusal("registry", "jobs.vote_program", program=old) == "WRONG_STATE"
-    for who in ("bank", "bureau"):
-        world.do(who, "jobs.vote_program", program=retired)
-    world.do("registry", "jobs.vote_program", program=retired)
-    assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "PROGRAM_NOT_ACTIVE"
-
-
 # --- gas
 
 
@@ -440,39 +422,29 @@ def test_no_step_of_a_job_with_three_inputs_is_dear(world: World) -> None:
 
 
 def test_a_party_that_only_computes_accepts_computes_and_signs(world: World) -> None:
-    """An owner with two inputs binds once; an org without data has nothing to bind or to approve."""
+    """An org without data has nothing to bind or to approve."""
     parties = ("bank", "bureau", "rival")
-    world.register("bureau", "bureau/d-2")
-    for grant, dataset, owner in (
-        ("bank/g-1", "bank/data", "bank"),
-        ("bank/g-2", "bureau/data", "bureau"),
-        ("bank/g-3", "bureau/d-2", "bureau"),
-    ):
-        world.granted(grant, dataset, owner, co_parties=list(parties), profile="dealer")
+    for grant, owner in (("bank/g-1", "bank"), ("bank/g-2", "bureau")):
+        world.granted(grant, f"{owner}/data", owner, co_parties=list(parties))
     spec = world.spec(
-        profile="dealer",
-        inputs=[
-            world.use("bank/g-1", "bank/data"),
-            world.use("bank/g-2", "bureau/data"),
-            world.use("bank/g-3", "bureau/d-2"),
-        ],
+        inputs=[world.use("bank/g-1", "bank/data"), world.use("bank/g-2", "bureau/data")],
         participants=[
             {"org": name, "role": "compute", "agent_key": agent_key(name).public} for name in parties
         ],
     )
     job = world.do("bank", "jobs.propose", spec=spec)
     world.accept(job, *parties)
-    assert world.quota("bank/g-3") == (0, 1)
+    assert world.quota("bank/g-2") == (0, 1)
     assert world.ask("jobs.missing", id=job) == ["bank", "bureau"]
     assert world.refusal("rival/agent", "jobs.bind", job=job, commitment=ONE) == "NOT_DATA_OWNER"
     world.bind(job, "bank", "bureau")
     assert world.refusal("rival/agent", "jobs.begin_join", job=job) == "NOT_DATA_OWNER"
     world.begin(job)
-    assert world.quota("bank/g-3") == (1, 0)
+    assert world.quota("bank/g-2") == (1, 0)
     for name in parties:
         world.stage(job, name)
         channels = dict.fromkeys((other for other in parties if other != name), ONE)
-        args = {"job": job, "profile": "dealer", "channels": channels}
+        args = {"job": job, "profile": "rep3", "channels": channels}
         world.do(f"{name}/agent", "jobs.commit_transcript", **args)
     world.reveal(job, "bureau", "bank")
     world.result(job)

@@ -63,13 +63,13 @@ def test_a_job_under_a_page_runs_to_its_certificate_which_names_page_and_plan(wo
     event = next(one for one in reversed(world.events) if one.name == "JobProposed")
     fields = decode_value(event.fields, max_bytes=1 << 16)
     assert (fields["page"], fields["plan"]) == (spec["page"], spec["plan"])
-    assert world.refusal("bank/agent", "jobs.accept", job=job, code_hash=spec["page"]) == "CODE_HASH_MISMATCH"
+    assert world.refusal("bank/agent", "jobs.accept", job=job, plan=spec["page"]) == "PLAN_DIFFERS"
     for name in PARTIES:
-        world.do(f"{name}/agent", "jobs.accept", job=job, code_hash=spec["plan"])
+        world.do(f"{name}/agent", "jobs.accept", job=job, plan=spec["plan"])
     for step in (world.bind, world.compute, world.reveal, world.result):
         step(job)
     body = world.ask("jobs.certificate_body", job=job)
-    assert (body["code_hash"], body["page"]) == (spec["plan"], page_hash(PAGE))
+    assert (body["plan"], body["page"]) == (spec["plan"], page_hash(PAGE))
     world.sign(job)
     certificate = world.read("jobs", "certificates", job)
     assert certificate["digest"] == sha256(encode_value(body)).digest()
@@ -98,7 +98,7 @@ def test_nothing_that_a_proposer_says_of_a_page_counts(world: World) -> None:
         ({"receivers": ["bureau"]}, "RECEIVERS_DIFFER"),
         ({"profile": "dealer"}, "PROFILE_NOT_OFFERED"),
         ({"program": "none"}, "UNKNOWN_PROGRAM"),
-        ({"program": "statistics"}, "UNKNOWN_PROGRAM"),
+        ({"program": "statistics"}, "PLAN_DIFFERS"),
         ({"page": b"short"}, "BAD_HASH"),
     ]
     for change, code in wrong:
@@ -129,7 +129,7 @@ def test_a_page_that_members_retired_starts_nothing_more_at_any_phase(world: Wor
         assert world.outcome("bank", "jobs.propose", spec=spec) == "PROGRAM_NOT_ACTIVE"
         return
     job = world.do("bank", "jobs.propose", spec=spec)
-    accept = {"job": job, "code_hash": spec["plan"]}
+    accept = {"job": job, "plan": spec["plan"]}
     steps = [lambda name=name: world.do(f"{name}/agent", "jobs.accept", **accept) for name in PARTIES]
     if phase == "accepted":
         retired(world)

@@ -29,7 +29,6 @@ PAGE = Path(__file__).parents[4] / "contracts/system/README.md"
 PARTIES = ("bank", "bureau", "registry")
 ROW = re.compile(r"^\| `(\w+)\((.*?)\)( -> \w+)?` \| (.*)\|$")
 CODE = re.compile(r"`([A-Z][A-Z0-9_]+)`")
-CODE_HASH = bytes([7]) * 32
 ONE = bytes([1]) * 32
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -265,14 +264,9 @@ def use(world: World) -> Args:
     return {"id": "bank/g-bureau", "use": asked, "phase": "proposed"}
 
 
-def record(world: World, **over: Any) -> Args:
-    return {"program": {**world.read("jobs", "programs", "statistics"), "status": "retired", **over}}
-
-
-def own_vote(world: World) -> Args:
-    args = record(world)
-    world.do("bank", "jobs.vote_program", **args)
-    return args
+def proposed_job(world: World) -> Args:
+    job = world.propose()
+    return {"job": job, "plan": world.plan_of(job)}
 
 
 GOOD: dict[str, Good] = {
@@ -323,10 +317,8 @@ GOOD: dict[str, Good] = {
     "grants.state_of": Good("view", lambda _: {"id": "bank/g-bureau"}),
     "grants.stand": Good("view", lambda w: {"use": use(w)["use"]}),
     "grants.profile_of": Good("view", lambda _: {"name": "rep3"}),
-    "jobs.vote_program": Good("bank", record),
-    "jobs.retract_vote": Good("bank", own_vote),
     "jobs.propose": Good("bank", lambda w: {"spec": w.spec()}),
-    "jobs.accept": Good("bank/agent", job_in("proposed", code_hash=CODE_HASH)),
+    "jobs.accept": Good("bank/agent", proposed_job),
     "jobs.reject": Good("bank/agent", job_in("proposed", cause="STOPPED", detail={})),
     "jobs.bind": Good("bank/agent", job_in("accepted", commitment=ONE)),
     "jobs.begin_join": Good("bank/agent", job_in("running")),
@@ -525,7 +517,7 @@ def twice(method: str, **over: Any) -> Case:
 
 
 def respec(**over: Any) -> Case:
-    return Case(args=lambda w: {"spec": w.spec(**over)})
+    return Case(args=lambda w: {"spec": w.spec() | over})
 
 
 def with_party(**over: Any) -> Case:
@@ -537,13 +529,10 @@ def with_party(**over: Any) -> Case:
     return Case(args=spec)
 
 
-def with_input(**over: Any) -> Case:
-    def spec(world: World) -> Args:
-        made = world.spec()
-        made["inputs"][1] = {**made["inputs"][1], **over}
-        return {"spec": made}
-
-    return Case(args=spec)
+def joined_by_age(world: World) -> Args:
+    inputs = [world.use(f"bank/g-{name}", f"{name}/data", {"age": "join"}) for name in PARTIES]
+    parameters = {"receivers": ["bank"], "uses": [[["age", "join"]]] * 3, "on": "age"}
+    return {"spec": world.spec(inputs=inputs, parameters=parameters)}
 
 
 def long_spec(world: World) -> Args:
@@ -566,9 +555,8 @@ def agentless(world: World) -> Args:
     for name in PARTIES:
         with_it = ["bank", *PARTIES[1:], "regulator"]
         world.granted(f"bank/r-{name}", f"{name}/data", name, receivers=["regulator"], co_parties=with_it)
-    inputs = [world.use(f"bank/r-{name}", f"{name}/data") for name in PARTIES]
-    spec = world.spec(inputs=inputs, profile="dh-psi")
-    spec["receivers"] = ["regulator"]
+    inputs = [world.use(f"bank/r-{name}", f"{name}/data", {"id": "join"}) for name in PARTIES]
+    spec = world.spec(inputs=inputs, receivers=["regulator"], profile="dh-psi")
     spec["participants"].append({"org": "regulator", "role": "receiver", "agent_key": b""})
     return {"spec": spec}
 
@@ -580,17 +568,27 @@ def crowded(world: World, profile: str) -> Args:
         world.granted(f"bank/c-{name}", f"{name}/data", name, co_parties=parties)
     inputs = [world.use(f"bank/c-{name}", f"{name}/data") for name in PARTIES]
     spec = world.spec(inputs=inputs, profile=profile)
-    key = world.ask("orgs.org_of", id="rival")["agent_key"]
-    spec["participants"].append({"org": "rival", "role": "compute", "agent_key": key})
+    spec["participants"].append(rival(world))
     return spec
+
+
+def without_third(world: World) -> Args:
+    """Three datasets are joined among two parties."""
+    inputs = [world.use(f"bank/g-{name}", f"{name}/data", {"id": "join"}) for name in PARTIES]
+    return {"inputs": inputs, "participants": world.spec()["participants"][:2], "profile": "dh-psi"}
+
+
+def rival(world: World) -> Args:
+    """Return the rival as a party that computes."""
+    key = world.ask("orgs.org_of", id="rival")["agent_key"]
+    return {"org": "rival", "role": "compute", "agent_key": key}
 
 
 def two_of_one_owner(world: World) -> Args:
     world.register("bureau", "bureau/d-2")
     world.granted("bank/g-2", "bureau/d-2", "bureau")
-    spec = world.spec()
-    spec["inputs"].append(world.use("bank/g-2", "bureau/d-2"))
-    return {"spec": spec}
+    inputs = [world.use(f"bank/g-{name}", f"{name}/data") for name in PARTIES]
+    return {"spec": world.spec(inputs=[*inputs, world.use("bank/g-2", "bureau/d-2")])}
 
 
 def full(world: World, name: str) -> None:
@@ -774,35 +772,20 @@ CASES: dict[tuple[str, str], Case] = {
         args=lambda w: {"use": {**use(w)["use"], "inputs": [{**w.spec()["inputs"][0], "grant": "bank/none"}]}}
     ),
     ("grants.profile_of", "UNKNOWN_PROFILE"): Case(args={"name": "none"}),
-    # --- jobs: programs
-    ("jobs.vote_program", "BAD_PROGRAM"): Case(args=partial(record, status="odd")),
-    ("jobs.vote_program", "BAD_ID"): Case(args=partial(record, id="Odd")),
-    ("jobs.vote_program", "BAD_HASH"): Case(args=partial(record, code_hash=b"1")),
-    ("jobs.vote_program", "TEXT_TOO_LONG"): Case(args=partial(record, leakage="x" * 4_097)),
-    ("jobs.vote_program", "PROGRAM_FIXED"): Case(args=partial(record, code_hash=ONE)),
-    ("jobs.vote_program", "WRONG_STATE"): Case(args=partial(record, status="active")),
-    ("jobs.vote_program", "ALREADY_VOTED"): Case(
-        before=lambda w, args: w.do("bank", "jobs.vote_program", **args)
-    ),
-    ("jobs.vote_program", "TOO_MANY_VOTES_TODAY"): spent("bank", "jobs", votes=200),
-    ("jobs.vote_program", "TOO_MANY_VOTES"): Case(
-        before=lambda w, _: [w.do("bank", "jobs.vote_program", **record(w, id=f"p-{n}")) for n in range(16)]
-    ),
-    ("jobs.retract_vote", "NOT_VOTED"): Case(who="bureau"),
     # --- jobs: proposal
     ("jobs.propose", "ORG_ROLE_MISSING"): Case(who="registry"),
     ("jobs.propose", "BAD_SPEC"): respec(extra=1),
     ("jobs.propose", "SPEC_TOO_LONG"): Case(args=long_spec),
     ("jobs.propose", "BAD_ID"): respec(purpose="Any Purpose"),
+    ("jobs.propose", "BAD_HASH"): respec(page=b"1"),
     ("jobs.propose", "UNKNOWN_PROGRAM"): respec(program="none"),
     ("jobs.propose", "PROGRAM_NOT_ACTIVE"): Case(
-        before=lambda w, _: put(w, "jobs", "programs", "statistics", status="retired")
+        before=lambda w, _: put(w, "programs", "programs", "statistics", status="retired")
     ),
     ("jobs.propose", "BAD_PARAMETERS"): respec(parameters={"x": "y" * 9_000}),
     ("jobs.propose", "PROFILE_NOT_OFFERED"): respec(profile="rep4"),
     ("jobs.propose", "BAD_MIN_GROUP"): respec(min_group=10**9 + 1),
     ("jobs.propose", "BAD_INPUTS"): respec(inputs=[]),
-    ("jobs.propose", "USE_NOT_OFFERED"): with_input(columns={"age": "compare"}),
     ("jobs.propose", "TOO_MANY_COLUMNS"): Case(args=wide_spec),
     ("jobs.propose", "BAD_PARTICIPANTS"): with_party(org="bank"),
     ("jobs.propose", "UNKNOWN_ORG"): Case(
@@ -817,14 +800,12 @@ CASES: dict[tuple[str, str], Case] = {
     ("jobs.propose", "NO_AGENT"): Case(args=agentless),
     ("jobs.propose", "PROFILE_PARTIES"): Case(args=lambda w: {"spec": crowded(w, "rep3")}),
     ("jobs.propose", "PROFILE_DATASETS"): Case(args=two_of_one_owner),
-    ("jobs.propose", "OWNER_NOT_PARTICIPANT"): Case(
-        args=lambda w: {"spec": w.spec(participants=w.spec()["participants"][:2], profile="dh-psi")}
-    ),
+    ("jobs.propose", "OWNER_NOT_PARTICIPANT"): Case(args=lambda w: {"spec": w.spec(**without_third(w))}),
     ("jobs.propose", "BAD_RECEIVERS"): respec(receivers=["bank", "bank"]),
     ("jobs.propose", "BAD_DEADLINES"): respec(deadlines={}),
     ("jobs.propose", "BAD_NONCE"): respec(nonce=bytes(15)),
     ("jobs.propose", "IDENTIFIERS_DIFFER"): Case(args=joined_otherwise),
-    ("jobs.propose", "JOIN_NOT_BY_KEY"): with_input(columns={"age": "join"}),
+    ("jobs.propose", "JOIN_NOT_BY_KEY"): Case(args=joined_by_age),
     ("jobs.propose", "JOIN_TOO_SMALL"): Case(before=lambda w, args: judged(w, args["spec"], "too few")),
     ("jobs.propose", "JOIN_NOT_JUDGED"): Case(before=lambda w, args: judged(w, args["spec"], "")),
     ("jobs.propose", "PARTNER_VERSIONS"): Case(before=lambda w, _: partnered(w)),
@@ -836,7 +817,7 @@ CASES: dict[tuple[str, str], Case] = {
     # --- jobs: steps
     **in_state("jobs.accept", "rival/agent"),
     ("jobs.accept", "ALREADY_ACCEPTED"): Case(before=lambda w, args: w.accept(args["job"], "bank")),
-    ("jobs.accept", "CODE_HASH_MISMATCH"): Case(args={"code_hash": ONE}),
+    ("jobs.accept", "PLAN_DIFFERS"): Case(args={"plan": ONE}),
     **in_state("jobs.reject", "rival/agent"),
     ("jobs.reject", "BAD_CAUSE"): Case(args={"cause": "enough is enough"}),
     ("jobs.reject", "BAD_DETAIL"): Case(args={"detail": {"note": "x" * 129}}),
@@ -846,7 +827,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("jobs.bind", "JOIN_TOO_SMALL"): Case(before=lambda w, args: bound_but_one(w, args, "too few")),
     ("jobs.bind", "JOIN_NOT_JUDGED"): Case(before=lambda w, args: bound_but_one(w, args, "")),
     ("jobs.begin_join", "PROGRAM_NOT_ACTIVE"): Case(
-        before=lambda w, _: put(w, "jobs", "programs", "statistics", status="retired")
+        before=lambda w, _: put(w, "programs", "programs", "statistics", status="retired")
     ),
     ("jobs.begin_join", "JOIN_TOO_SMALL"): Case(before=lambda w, args: judged_job(w, args, "too few")),
     ("jobs.begin_join", "JOIN_NOT_JUDGED"): Case(before=lambda w, args: judged_job(w, args, "")),
@@ -896,7 +877,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("jobs.commit_transcript", "BAD_CHANNELS"): Case(args={"channels": {"bureau": ONE}}),
     ("jobs.commit_transcript", "BAD_HASH"): Case(args={"channels": {"bureau": ONE, "registry": b"1"}}),
     ("jobs.commit_transcript", "ALREADY_RECORDED"): twice(
-        "jobs.commit_transcript", channels={"bureau": CODE_HASH, "registry": ONE}
+        "jobs.commit_transcript", channels={"bureau": bytes(32), "registry": ONE}
     ),
     **in_state("jobs.approve_reveal", "rival/agent", "NOT_DATA_OWNER"),
     **in_state("jobs.commit_result", "bureau/agent", "NOT_RECEIVER"),

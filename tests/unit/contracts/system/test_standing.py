@@ -21,9 +21,8 @@ def allow(job: dict, phase: str) -> bool:
 
 
 def retire(world: World) -> None:
-    record = world.read("jobs", "programs", "statistics")
     for who in PARTIES:
-        world.do(who, "jobs.vote_program", program={**record, "status": "retired"})
+        world.do(who, "programs.retire", id="statistics", reason="")
 
 
 CHANGES: dict[str, Callable[[World], object]] = {
@@ -72,7 +71,7 @@ def test_a_receiver_that_was_expelled_receives_nothing(world: World, phase: str)
         both = ["bank", "rival"]
         world.granted(grants[name], f"{name}/data", name, receivers=both, co_parties=[*PARTIES, "rival"])
     key = world.ask("orgs.org_of", id="rival")["agent_key"]
-    inputs = [world.use(grants[name], f"{name}/data") for name in PARTIES]
+    inputs = [world.use(grants[name], f"{name}/data", {"id": "join"}) for name in PARTIES]
     spec = world.spec(inputs=inputs, receivers=["bank", "rival"], profile="dh-psi")
     spec["participants"].append({"org": "rival", "role": "receiver", "agent_key": key})
     parties = (*PARTIES, "rival")
@@ -103,7 +102,7 @@ def test_a_receiver_that_was_expelled_receives_nothing(world: World, phase: str)
                 world.do(f"{who}/agent", "jobs.commit_transcript", **said)
     world.decide("expel_org", org="rival")
     step = {"accepted": "accept", "running": "bind", "reveal": "approve_reveal"}[phase]
-    args = {"accepted": {"code_hash": bytes([7]) * 32}, "running": {"commitment": ONE}, "reveal": {}}[phase]
+    args = {"accepted": {"plan": spec["plan"]}, "running": {"commitment": ONE}, "reveal": {}}[phase]
     assert world.refusal("registry/agent", f"jobs.{step}", job=job, **args) == "ORG_NOT_ACTIVE"
 
 

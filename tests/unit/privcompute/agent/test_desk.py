@@ -81,7 +81,7 @@ def holding(listener: PeerListener) -> ReleaseDesk:
         SimpleNamespace(org=f"org{index}", agent_key=key.public) for index, key in enumerate((ME, RECEIVER))
     ]
     view = SimpleNamespace(
-        state="revealed", may_release=True, is_final=False, ended_ms=0, owner_parties=(0, 1),
+        state="revealed", may_release=True, is_final=False, ended_ms=0,
         receiver_parties=(1,), spec=SimpleNamespace(participants=participants),
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ from privcompute.job.enforcement import ProvedFacts
 from privcompute.job.proposal import GrantLeft, Obstacle
 from privcompute.job.size import JobSize, size_of
 from privcompute.job.view import JobView
-from privcompute.programs.base import InputColumn, JobInput
+from privcompute.pages.columns import InputColumn, JobInput
 from tests.unit.privcompute.job.standing import standard_work
 from tests.unit.privcompute.job.test_enforcement import SPEC
 from tests.unit.privcompute.job.test_task import (

@@ -151,8 +151,12 @@ def test_an_initiator_that_is_no_party_may_be_named() -> None:
 
 
 def test_json_holds_the_rows_and_the_words() -> None:
-    shown: Any = as_json_of(told("CLASS_TOO_SMALL", {"least": 10}, missing=["bank"]))
-    assert (shown["cause"], shown["detail"], shown["missing"]) == ("CLASS_TOO_SMALL", {"least": 10}, ["bank"])
+    shown: Any = as_json_of(told("ROWS_BELOW_MIN_GROUP", {"least": 10}, missing=["bank"]))
+    assert (shown["cause"], shown["detail"], shown["missing"]) == (
+        "ROWS_BELOW_MIN_GROUP",
+        {"least": 10},
+        ["bank"],
+    )
     assert shown["says"].startswith("bureau ended the job")
 
 

@@ -6,12 +6,18 @@ from typing import Any
 
 import pytest
 
-from contracts.pages.faults import PageRefused
+from chain.primitives.errors import AssentError
 from privcompute.cli.common import UsageFault
 from privcompute.cli.job_results import cells, print_figures
-from privcompute.cli.job_spec import JobRequest, build_spec, check_before_proposing, read_request
+from privcompute.cli.job_spec import (
+    DEADLINES_MS,
+    JobRequest,
+    build_spec,
+    check_before_proposing,
+    read_request,
+)
 from tests.unit.privcompute.job.test_page_jobs import PAGE, install, retire
-from tests.unit.privcompute.job.test_task import GRANTED, NAMES, ORGS, World, world
+from tests.unit.privcompute.job.test_task import GRANTED, NAMES, ORGS, World, agent_key, world
 
 __all__ = ["world"]
 NOTHING: dict[str, Any] = {
@@ -53,6 +59,37 @@ async def test_what_is_proposed_is_what_the_ledger_derives(world: World, inputs:
     assert world.ledger.do("bank", "jobs", "propose", spec=made)
 
 
+async def test_a_spec_takes_versions_owners_and_keys_from_the_ledger(world: World) -> None:
+    install(world, PAGE)
+    world.grant_all("figures")
+    made = await spec(world, request(deadlines=("run=5m",)))
+    assert [(one["dataset"], one["version"]) for one in made["inputs"]] == [(f"{o}/data", 1) for o in ORGS]
+    assert [(one["org"], one["role"]) for one in made["participants"]] == [(org, "owner") for org in ORGS]
+    assert made["participants"][0]["agent_key"] == agent_key("bank").public
+    assert made["min_group"] == 5, "the strictest grant's"
+    assert made["deadlines"] == DEADLINES_MS | {"run": 300_000}
+    assert (made["profile"], len(made["nonce"])) == ("rep3", 16)
+
+
+@pytest.mark.parametrize(
+    ("given", "roles", "profile"),
+    [
+        ({}, ["bank owner", "bureau owner"], "dh-psi"),
+        ({"compute": ("registry",)}, ["bank owner", "bureau owner", "registry compute"], "dh-psi"),
+        ({"profile": "rep3", "parameters": '{"receivers": ["registry"]}'},
+         ["bank owner", "bureau owner", "registry receiver"], "rep3"),
+    ],
+)  # fmt: skip
+async def test_receivers_and_helpers_become_participants_under_the_strongest_profile(
+    world: World, given: dict[str, Any], roles: list[str], profile: str
+) -> None:
+    world.grant_all("private-join")
+    plain = {"program": "private-join", "inputs": INPUTS[:2], "parameters": '{"receivers": ["bank"]}'}
+    made = await spec(world, request(**plain | given))
+    assert [f"{one['org']} {one['role']}" for one in made["participants"]] == roles
+    assert made["profile"] == profile
+
+
 async def test_parameters_are_exact_fractions(world: World) -> None:
     install(world, SHARE)
     world.grant_all("figures")
@@ -73,6 +110,11 @@ async def test_parameters_are_exact_fractions(world: World) -> None:
         ({"receivers": ("registry",)}, "releases to bank, bureau"),
         ({"parameters": '{"strange": 1}'}, "no parameter 'strange'"),
         ({"program": "no-such"}, "assent program list"),
+        ({"inputs": ("loans=g9", *INPUTS[1:])}, "'g9'"),
+        ({"inputs": ("=bank/g-bank", *INPUTS[1:])}, "a name of the page stands before ="),
+        ({"inputs": ()}, "inputs"),
+        ({"deadlines": ("lunch=1h",)}, "'lunch'"),
+        ({"parameters": "[1]"}, "--parameters"),
     ],
 )
 async def test_what_a_request_lacks_is_named_with_what_to_do(
@@ -80,7 +122,7 @@ async def test_what_a_request_lacks_is_named_with_what_to_do(
 ) -> None:
     install(world, PAGE)
     world.grant_all("figures")
-    with pytest.raises((UsageFault, PageRefused), match=says):
+    with pytest.raises(AssentError, match=says):
         await spec(world, request(**given))
 
 

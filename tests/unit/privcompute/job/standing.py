@@ -7,9 +7,9 @@ from typing import Any
 
 from contracts.system import standard_pages
 from privcompute.cli.page_jobs import exact
+from privcompute.pages.columns import JobInput
 from privcompute.pages.derived import PageInput, derive
 from privcompute.pages.work import PageWork, of_plan
-from privcompute.programs.base import JobInput
 
 
 def standard_work(program: str, inputs: Sequence[JobInput], parameters: Mapping[str, Any]) -> PageWork:

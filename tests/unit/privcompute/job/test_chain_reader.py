@@ -88,6 +88,8 @@ async def test_a_spec_that_does_not_hash_to_the_job_is_refused() -> None:
 async def test_a_spec_of_another_shape_is_refused(broken: Callable[[dict[str, Any]], Any]) -> None:
     spec: dict[str, Any] = {
         "program": "p",
+        "page": bytes(32),
+        "plan": bytes(32),
         "parameters": {},
         "purpose": "x",
         "profile": "rep3",
@@ -105,6 +107,8 @@ async def test_a_spec_of_another_shape_is_refused(broken: Callable[[dict[str, An
 async def test_a_peer_without_a_usable_address_is_named() -> None:
     spec: dict[str, Any] = {
         "program": "p",
+        "page": bytes(32),
+        "plan": bytes(32),
         "parameters": {},
         "purpose": "x",
         "profile": "rep3",

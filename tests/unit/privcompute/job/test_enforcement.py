@@ -19,7 +19,7 @@ from privcompute.job.profiles import RUN_WITH, check_runnable
 from privcompute.job.view import GrantedInput, JobSpec, JobView, Participant
 
 NOW = 1_000_000
-ROOT, CODE = b"r" * 32, b"c" * 32
+ROOT, PAGE, PLAN = b"r" * 32, b"p" * 32, b"q" * 32
 KEYS = {org: org.encode().ljust(32, b"k") for org in ("bank", "bureau", "registry")}
 JOB = "ab" * 32
 SPEC = JobSpec(
@@ -29,12 +29,14 @@ SPEC = JobSpec(
     profile="rep3",
     min_group=10,
     inputs=(
-        GrantedInput("bank/g-bank", "bank/loans", 1, {"id": "join", "label": "encrypted"}),
-        GrantedInput("bank/g-bureau", "bureau/history", 2, {"id": "join", "score": "encrypted"}),
+        GrantedInput("bank/g-bank", "bank/loans", 1, {"id": "join", "label": "encrypted"}, "loans"),
+        GrantedInput("bank/g-bureau", "bureau/history", 2, {"id": "join", "score": "encrypted"}, "history"),
     ),
     participants=tuple(Participant(org, "owner", key) for org, key in KEYS.items()),
     receivers=("bank",),
     raw={},
+    page=PAGE,
+    plan=PLAN,
 )
 VIEW = JobView(
     id=JOB,
@@ -75,9 +77,9 @@ STANDING = {"status": "active", "used": 1, "reserved": 0, "revealed": 1}
 LOCAL = LocalDataset(
     "bureau/history", 2, DataSource(Path("history.csv")), Schema((), ("id",)), 800, ROOT, b"s" * 32
 )
-OWN = OwnFacts("bureau", KEYS["bureau"], CODE, {("bureau/history", 2): LOCAL}, LocalPolicy())
+OWN = OwnFacts("bureau", KEYS["bureau"], {("bureau/history", 2): LOCAL}, LocalPolicy())
 ORGS = {org: {"status": "active", "agent_key": key} for org, key in KEYS.items()}
-PROGRAM = {"id": "logistic-regression", "code_hash": CODE, "status": "active", "profiles": ["rep3"]}
+PROGRAM = {"id": "logistic-regression", "page": PAGE, "status": "active"}
 
 
 def facts(view: JobView = VIEW, **changes: Any) -> ProvedFacts:
@@ -99,10 +101,6 @@ def refusal(shown: ProvedFacts, own: OwnFacts = OWN, phase: str = "accepted", no
         check_job(phase, shown, own, now_ms)
     assert caught.value.reason in str(caught.value)
     return caught.value.reason
-
-
-def respec(**changes: Any) -> JobView:
-    return replace(VIEW, spec=replace(SPEC, **changes))
 
 
 def test_a_job_that_everything_covers_is_allowed() -> None:
@@ -174,9 +172,6 @@ def test_revocation_is_seen_at_every_phase(phase: str, state: str, held: str) ->
     assert refusal(facts(view), phase=phase) == "QUOTA_EXHAUSTED", "no run is held for this job"
 
 
-PAGE = b"p" * 32
-
-
 @pytest.mark.parametrize(
     ("phase", "state", "held"),
     [
@@ -186,26 +181,19 @@ PAGE = b"p" * 32
         ("reveal", "computed", "used"),
     ],
 )
-def test_a_job_under_a_page_needs_that_page_in_force_at_every_phase_and_no_installed_code(
-    phase: str, state: str, held: str | None
-) -> None:
-    """A program that is installed here may have the id of the page, and is not that program."""
-    view = replace(VIEW, state=state, spec=replace(SPEC, page=PAGE, plan=b"q" * 32))
-    own = replace(OWN, code_hash=None)
-    shown: dict[str, Any] = {"held": held, "program": {"page": PAGE}}
-    check_job(phase, facts(view, **shown), own, NOW)
-    check_job(phase, facts(view, held=held, program={"page": PAGE, "code_hash": b"x" * 32}), own, NOW)
-    assert refusal(facts(view, held=held, program={"page": b"x" * 32}), own, phase) == "PAGE_DIFFERS"
-    retired = {"page": PAGE, "status": "retired"}
-    assert refusal(facts(view, held=held, program=retired), own, phase) == "PROGRAM_NOT_ACTIVE"
+def test_a_job_needs_its_page_in_force_at_every_phase(phase: str, state: str, held: str | None) -> None:
+    view = replace(VIEW, state=state)
+    check_job(phase, facts(view, held=held), OWN, NOW)
+    assert refusal(facts(view, held=held, program={"page": b"x" * 32}), OWN, phase) == "PAGE_DIFFERS"
+    assert refusal(facts(view, held=held, program={"status": "retired"}), OWN, phase) == "PROGRAM_NOT_ACTIVE"
 
 
 def test_a_page_may_use_a_dataset_without_joining_it_and_joins_by_whole_keys() -> None:
     def of(columns: dict[str, str]) -> ProvedFacts:
         inputs = (SPEC.inputs[0], replace(SPEC.inputs[1], columns=columns))
-        view = replace(VIEW, spec=replace(SPEC, inputs=inputs, page=PAGE))
+        view = replace(VIEW, spec=replace(SPEC, inputs=inputs))
         granted = {"columns": {"id": "plain", "score": "plain"}}
-        return facts(view, program={"page": PAGE}, grant=granted)
+        return facts(view, grant=granted)
 
     check_job("accepted", of({"score": "encrypted"}), OWN, NOW)
     assert refusal(of({"score": "join"})) == "JOIN_NOT_BY_KEY"
@@ -215,8 +203,6 @@ def test_a_page_may_use_a_dataset_without_joining_it_and_joins_by_whole_keys() -
 @pytest.mark.parametrize(
     ("own", "reason"),
     [
-        (replace(OWN, code_hash=None), "PROGRAM_NOT_INSTALLED"),
-        (replace(OWN, code_hash=b"x" * 32), "CODE_HASH_MISMATCH"),
         (replace(OWN, agent_key=b"x" * 32), "AGENT_KEY_MISMATCH"),
         (replace(OWN, org="regulator"), "NOT_PARTICIPANT"),
         (replace(OWN, datasets={}), "DATASET_NOT_HELD"),
@@ -279,10 +265,6 @@ def test_what_the_node_shows_beside_the_grant_counts_too(
     change: Callable[[ProvedFacts], ProvedFacts], reason: str
 ) -> None:
     assert refusal(change(facts())) == reason
-
-
-def test_a_profile_the_program_does_not_offer_is_refused() -> None:
-    assert refusal(facts(respec(profile="rep4"))) == "PROFILE_NOT_OFFERED"
 
 
 def test_two_inputs_of_one_owner_are_refused() -> None:

@@ -57,6 +57,8 @@ SPEC = JobSpec(
     participants=tuple(Participant(org, "owner", org.encode().ljust(32, b"k")) for org in ORGS),
     receivers=("bank",),
     raw={},
+    page=HASH,
+    plan=HASH,
 )
 PROPOSED = JobView(
     id="ab" * 32,
@@ -114,7 +116,7 @@ def sends(actions: list[Action]) -> list[tuple[str, dict[str, Any]]]:
 def test_a_proposal_is_checked_before_it_is_accepted() -> None:
     machine = JobMachine("bank")
     assert machine.on_view(PROPOSED) == [CheckPhase("accepted")]
-    assert sends(machine.on_done(PhaseChecked("accepted", HASH))) == [("accept", {"code_hash": HASH})]
+    assert sends(machine.on_done(PhaseChecked("accepted", HASH))) == [("accept", {"plan": HASH})]
 
 
 def test_a_proposal_that_fails_the_check_is_rejected_with_its_reason() -> None:
@@ -277,11 +279,9 @@ def test_a_restart_after_the_release_resumes() -> None:
     assert [method for method, _ in sends(machine.on_view(REVEALED))] == ["commit_result"]
 
 
-def test_nobody_signs_before_what_is_its_own_is_here() -> None:
-    """A receiver may commit before an owner has its rows of a join."""
+def test_a_party_signs_once_every_result_is_committed() -> None:
     machine = JobMachine("bureau", sealed())
-    assert machine.on_view(COMMITTED) == [ReleaseShares()]
-    assert machine.on_done(SharesReleased(None)) == [SignCertificate()]
+    assert machine.on_view(COMMITTED) == [SignCertificate()]
 
 
 @pytest.mark.parametrize("state", ["aborted", "expired"])

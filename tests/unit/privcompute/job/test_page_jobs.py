@@ -111,7 +111,7 @@ async def test_each_receiver_gets_the_releases_that_are_for_it_and_no_others(wor
         assert committed["hash"] == result_commitment(result.salt, result.shares, canonical(result.values))
     certificate = world.ledger.record("certificates", job)["body"]
     assert certificate["page"] == page_hash(PAGE)
-    assert certificate["code_hash"] == world.ledger.record("specs", job)["plan"]
+    assert certificate["plan"] == world.ledger.record("specs", job)["plan"]
 
 
 async def test_what_stays_shares_is_sealed_with_the_rest_and_handed_to_nobody(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Whoever asks an owner's agent again and again, each time otherwise, gets one of seven answers, no number.
+"""Whoever asks an owner's agent again and again, each time otherwise, gets one of four answers, no number.
 
 What answers cost, and how many are free, is the ledger's business (test_returns.py and test_joined.py of the
 system contracts). Here are the answers: what an agent files when its own data would end a job.
@@ -23,8 +23,8 @@ from privcompute.job.enforcement import JobRefusal
 from privcompute.job.failures import cause_of
 from privcompute.job.inputs import input_column, joined_versions, judge_own_data
 from privcompute.job.view import GrantedInput
-from privcompute.programs.base import InputColumn, JobInput
-from privcompute.programs.preflight import CODES
+from privcompute.pages.columns import InputColumn, JobInput
+from privcompute.pages.judging import CODES
 from tests.unit.privcompute.job.standing import standard_work
 from tests.unit.privcompute.job.test_enforcement import SPEC, VIEW
 
@@ -93,7 +93,7 @@ def test_no_probe_gets_more_than_a_code_and_the_name_of_the_version(
             assert dict(told.detail) == {"dataset": DATASET, "version": 1, "stage": "data"}
     assert len(probes()) > 80
     assert answers == {None, "DATA_TOO_FEW_ROWS", "DATA_OUT_OF_RANGE"}
-    assert len(CODES) + 1 == 7, "docs/decisions/preflight.md counts 2.8 bits an answer by these"
+    assert len(CODES) + 1 == 4, "docs/decisions/preflight.md counts 2 bits an answer by these"
 
 
 def test_an_answer_depends_on_nothing_that_a_requester_draws(opened: OpenedDataset, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_other_partners_learn_nothing_of_rows_that_were_joined_with_others(
     """What was joined is remembered for its set of versions alone."""
     joins = JoinStore(tmp_path)
     figures = {"columns": [["loans", "amount"]], "figures": ["mean"]}
-    others = replace(SPEC, inputs=(*SPEC.inputs, GrantedInput("bank/g-x", "x/data", 1, {"id": "join"})))
+    others = replace(SPEC, inputs=(*SPEC.inputs, GrantedInput("bank/g-x", "x/data", 1, {"id": "join"}, "x")))
     joins.save("ab" * 32, {joined_versions(others): [f"p{number}" for number in range(12)]})
     assert answer(opened, tmp_path, "joint-statistics", 50, **figures) is None
     joins.save("cd" * 32, {joined_versions(SPEC): [f"p{number}" for number in range(12)]})

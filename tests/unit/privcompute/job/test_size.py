@@ -11,7 +11,7 @@ from privcompute.config import LocalPolicy
 from privcompute.data.commitments import SIZE_BUCKETS, bucket_rows, size_bucket
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.size import JobSize, check_size, size_of
-from privcompute.programs.base import InputColumn, JobInput
+from privcompute.pages.columns import InputColumn, JobInput
 from tests.unit.privcompute.job.standing import standard_work
 from tests.unit.privcompute.job.test_enforcement import SPEC
 

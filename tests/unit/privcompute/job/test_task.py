@@ -206,7 +206,7 @@ class World:
     def accept(self, org: str, job: str) -> None:
         """Accept a job in the name of an organisation's agent."""
         plan = self.ledger.record("specs", job)["plan"]
-        args: dict[str, Value] = {"job": job, "code_hash": plan}
+        args: dict[str, Value] = {"job": job, "plan": plan}
         self.ledger.chain.send(agent_key(org).public, "jobs", "accept", args, 8_000_000)
 
     def figures(self, org: str, job: str) -> dict[str, Any]:
@@ -312,7 +312,7 @@ def make_agent(ledger: OneProcessLedger, org: str, folder: Path, listener: PeerL
     account: Any = OneProcessAccount(ledger, org)
     listener.accept_keys([agent_key(other).public for other in ORGS])
     return JobEnvironment(
-        identity=AgentIdentity(org, agent_key(org), LocalPolicy(), {}),
+        identity=AgentIdentity(org, agent_key(org), LocalPolicy()),
         node=OwnNode(ChainReader(client), account),
         stores=AgentStores(
             datasets=store,

@@ -16,10 +16,10 @@ from privcompute.mpc.local import LocalRun, run_local
 from privcompute.mpc.plaintext_engine import PlaintextEngine
 from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.mpc.rounds import Steps
+from privcompute.pages.columns import InputColumn
 from privcompute.pages.evaluate import evaluate
 from privcompute.pages.inputs import OwnDataset, PageRun, RowsOfJoin
 from privcompute.pages.releases import PageOutputs, results
-from privcompute.programs.base import InputColumn
 
 JOB = b"\x07" * 32
 Columns = Mapping[str, NDArray[Any]]

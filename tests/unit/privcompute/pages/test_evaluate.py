@@ -13,8 +13,8 @@ from privcompute.errors import OutOfRange
 from privcompute.mpc.local import run_local
 from privcompute.mpc.rounds import Round
 from privcompute.pages import inputs
+from privcompute.pages.columns import InputRefused
 from privcompute.pages.schedule import WEIGHT_MAX, schedule, together
-from privcompute.programs.base import InputRefused
 from tests.unit.privcompute.pages.running import Data, in_the_clear, numbers, on_rep3, run_page, run_plan
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from contracts.pages.faults import PageRefused
+from privcompute.job.runner import join_of
 from privcompute.mpc.local import run_local
+from privcompute.mpc.protocols.psi import ROWS_MAX, private_join
 from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.mpc.rounds import Steps
+from privcompute.pages.columns import InputColumn, InputRefused, JobInput
 from privcompute.pages.derived import PageInput, derive, known_types, not_granted
+from privcompute.pages.estimate import BYTES_AT_ALL, FACTOR, of_join
 from privcompute.pages.evaluate import SHARED_BOUND
 from privcompute.pages.inputs import categories_of
-from privcompute.pages.work import PageWork, of_plan
-from privcompute.programs.base import InputColumn, InputRefused, JobInput, OwnTable
-from privcompute.programs.work import WorkRun
+from privcompute.pages.judging import OwnTable
+from privcompute.pages.work import PageWork, WorkRun, of_plan
 
 PARTIES = {"bank": 0, "bureau": 1, "registry": 2}
 KEYS = {"loans": ("id",), "scores": ("no", "born"), "people": ("no", "born")}
@@ -106,12 +112,59 @@ def test_an_owner_judges_what_it_shares_as_it_is_and_nothing_else() -> None:
     cells = {"amount": np.arange(ROWS), "rate": np.full(ROWS, 2 * SHARED_BOUND)}
 
     def found(min_group: int = 5, **changes: Any) -> list[str]:
-        own = OwnTable(made.inputs, None, min_group, made.inputs[0], cells | changes, ROWS)
+        own = OwnTable(min_group, made.inputs[0], cells | changes, ROWS)
         return [one.code for one in made.findings(own)]
 
     assert found() == [], "its mean alone leaves the owner"
     assert found(amount=np.full(ROWS, int(2 * SHARED_BOUND))) == ["DATA_OUT_OF_RANGE"]
     assert found(ROWS + 1) == ["DATA_TOO_FEW_ROWS"]
+
+
+def test_rows_that_an_earlier_job_joined_are_judged_and_so_are_too_many() -> None:
+    made = work(["rows = join(scores, people)", released("count(rows)")], ["scores", "people"])
+    own = OwnTable(5, made.inputs[0], {}, ROWS)
+    cases = ({"joined": np.arange(4)}, {"least_rows": ROWS + 1}, {"rows": ROWS_MAX + 1}, {})
+    found = [[one.code for one in made.findings(replace(own, **changes))] for changes in cases]
+    assert found == [["DATA_TOO_FEW_ROWS"], ["DATA_TOO_FEW_ROWS"], ["DATA_TOO_MANY_ROWS"], []]
+
+
+def test_a_declared_domain_answers_in_place_of_the_cells() -> None:
+    """Other cells under the same declaration give the same answer, which tells nothing of them."""
+    body = ["rows = join(scores, people)", released("sum(rows.scores.rate * rows.people.rate)")]
+    made = work(body, ["scores", "people"])
+    wide = tuple(replace(one, low="0", high="1e300") if one.name == "rate" else one for one in made.columns)
+    made, answers = replace(made, columns=wide), set()
+    for cells in (np.linspace(0, 1, ROWS), np.full(ROWS, 1e299)):
+        own = OwnTable(5, made.inputs[0], {"rate": cells}, ROWS)
+        answers.add(tuple(one.code for one in made.findings(own)))
+    assert answers == {("DATA_OUT_OF_RANGE",)}
+
+
+def test_joins_alone_take_what_their_rows_take_and_nothing_on_shares() -> None:
+    """A million rows of each of two owners take minutes and half a gigabyte."""
+    made = work(["rows = join(scores, people)", released("count(rows)")], ["scores", "people"])
+    few, many = made.estimate([1_000, 1_000]), made.estimate([1_000_000, 1_000_000])
+    assert 1_000 * few.seconds == pytest.approx(many.seconds)
+    assert 250 < many.seconds < 270
+    assert many.memory - BYTES_AT_ALL == pytest.approx(600_000_000, rel=0.1)
+    assert few.least_s == few.seconds / FACTOR
+
+
+def test_a_join_takes_what_is_estimated() -> None:
+    """Twice the stated factor, since a test shares its machine."""
+    ids, owners = [f"person-{number}" for number in range(600)], 3
+    begin = time.process_time()
+    spec = join_of(bytes(32), range(owners), 0)
+    run_local([private_join(spec, me, ids, random=secrets.token_bytes) for me in range(owners)])
+    spent, said = (time.process_time() - begin) / owners, of_join(600 * owners, owners).seconds
+    assert said / (2 * FACTOR) < spent < said * 2 * FACTOR
+
+
+def test_the_points_of_each_join_of_each_job_are_its_own() -> None:
+    one = join_of(bytes(32), (2, 0), 0)
+    assert (one.parties, one.matcher) == ((0, 2), 2)
+    others = [join_of(bytes(32), (2, 0), 1), join_of(b"\1" * 32, (2, 0), 0)]
+    assert len({made.context for made in (one, *others)}) == 3
 
 
 REGRESSION = [

@@ -12,9 +12,11 @@ from privcompute.mpc.engine import Engine
 from privcompute.mpc.local import LocalRun, run_local
 from privcompute.mpc.plaintext_engine import PlaintextEngine
 from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
-from privcompute.mpc.ring import FRACTION_BITS, ULP
+from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.mpc.rounds import Steps
 from privcompute.mpc.sharing import Shared
+
+ULP = 2.0**-FRACTION_BITS
 
 
 def run(x: Any, work: Callable[[Engine, Shared], Steps[Shared]]) -> LocalRun[Any]:

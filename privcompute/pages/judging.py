@@ -1,4 +1,4 @@
-"""What owners judge of their own data before they bind: helpers that turn cells into findings.
+"""What owners judge of their own data before they bind: how rows and cells turn into findings.
 
 A finding has a code that says what kind of thing is wrong and tells no number, and a text that stays with the
 owner. Bounds are those that hold for every set of joined rows, so that what passes does not fail later:
@@ -7,43 +7,53 @@ a column with a declared domain is judged by it, and its answer follows from wha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chain.primitives.values import Value, encode_value
 from privcompute.mpc.protocols.psi import ROWS_MAX
-from privcompute.programs.base import (
-    ANNOUNCEMENT_BYTES_MAX,
-    Finding,
-    InputColumn,
-    InputRefused,
-    OwnTable,
-)
-from privcompute.programs.encoding import categories
+from privcompute.pages.columns import InputColumn, JobInput
 
 TOO_FEW_ROWS = "DATA_TOO_FEW_ROWS"
 TOO_MANY_ROWS = "DATA_TOO_MANY_ROWS"
-CLASS_TOO_SMALL = "DATA_CLASS_TOO_SMALL"
 OUT_OF_RANGE = "DATA_OUT_OF_RANGE"
-TOO_MANY_CATEGORIES = "DATA_TOO_MANY_CATEGORIES"
-NAMES_TOO_LONG = "DATA_NAMES_TOO_LONG"
-CODES = (
-    TOO_FEW_ROWS, TOO_MANY_ROWS, CLASS_TOO_SMALL, OUT_OF_RANGE, TOO_MANY_CATEGORIES, NAMES_TOO_LONG,
-)  # fmt: skip
+CODES = (TOO_FEW_ROWS, TOO_MANY_ROWS, OUT_OF_RANGE)
 """In this order: a job that several findings end is ended with the first."""
-CELL_BOUND = 1e100
-"""Squares of such cells, and sums of them, are still reals."""
 
 
-def preflight(least_rows: int, own: OwnTable, judged: Sequence[Finding]) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What in an owner's own data would end a job later: all may know the code, the owner alone the text."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTable:
+    """An owner's own table as it is judged before the owner binds: nothing of the others is known."""
+
+    min_group: int
+    item: JobInput
+    """The input that is judged."""
+    columns: Mapping[str, NDArray[Any]] = field(repr=False)
+    """Whole columns (privcompute/data/tables.py); those that the job does not use may be missing."""
+    rows: int
+    joined: NDArray[np.int64] | None = field(default=None, repr=False)
+    """The rows that an earlier job over the same versions joined; None where none has."""
+    least_rows: int = 0
+    """Fewest joined rows that this owner itself asks for."""
+
+
+def judged(least_rows: int, own: OwnTable, of_columns: Sequence[Finding]) -> list[Finding]:
     """Return everything on an owner's own data that would end a run, in the order of CODES.
 
-    `least_rows` is what the job's work needs, `judged` what it finds in the columns.
+    `least_rows` is what the job's work needs, `of_columns` what is found in the columns.
     """
-    return sorted([*_rows(least_rows, own), *judged], key=lambda one: CODES.index(one.code))
+    return sorted([*_rows(least_rows, own), *of_columns], key=lambda one: CODES.index(one.code))
 
 
 def _rows(least_rows: int, own: OwnTable) -> list[Finding]:
@@ -73,27 +83,3 @@ def magnitude(column: InputColumn, cells: NDArray[Any]) -> float:
     if column.low is not None and column.high is not None:
         return max(abs(float(column.low)), abs(float(column.high)))
     return float(np.max(np.abs(cells.astype(np.float64))))
-
-
-def category_finding(own: OwnTable, reference: str, name: str, least_rows: int) -> list[Finding]:
-    """Return a finding where a column has more categories than a program takes."""
-    try:
-        categories(own.columns[name], least_rows, reference)
-    except InputRefused as refused:
-        return [Finding(TOO_MANY_CATEGORIES, str(refused))]
-    return []
-
-
-def names_finding(announced: Value, names: Iterable[str], chars: int) -> list[Finding]:
-    """Return a finding where names, or what an owner announces with them, are longer than others take."""
-    longest = max((len(name) for name in names), default=0)
-    size = len(encode_value(announced))
-    if longest <= chars and size <= ANNOUNCEMENT_BYTES_MAX:
-        return []
-    return [
-        Finding(
-            NAMES_TOO_LONG,
-            f"names of categories: {size} bytes together, the longest of {longest} characters; at most "
-            f"{ANNOUNCEMENT_BYTES_MAX} and {chars}: shorten them, or use fewer columns",
-        )
-    ]

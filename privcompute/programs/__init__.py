@@ -1,1 +1,0 @@
-"""The programs that jobs may run, written against the engine port."""
