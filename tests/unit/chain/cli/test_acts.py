@@ -51,7 +51,7 @@ def town(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Town:
     world.register("bureau", "bureau/data")
     key = seeded(SECOND)
     world.do("bureau", "orgs.add_key", key=key.public, roles=["steward"], proof=proof_of(key, "bureau"))
-    world.request("bank/g1", "bureau/data")
+    world.request("bank/g1", "bureau/data", asked_because="a test")
     made = Town(world, {}, {})
     receipts: dict[bytes, Receipt] = {}
 
