@@ -216,10 +216,17 @@ def run(
     )
 
 
+PAGE = Path(__file__).parents[4] / "contracts/system/pages/private_join.py"
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk", "cp1252"])
 def test_an_output_of_another_encoding_gets_escapes_for_what_it_lacks(node: str, encoding: str) -> None:
     """Commands ended with UnicodeEncodeError, some of them after they had done what was asked."""
-    for words in (["org", "list", "--node", node], ["job", "programs"], ["call", "c", "m", "--node", node]):
+    for words in (
+        ["org", "list", "--node", node],
+        ["program", "check", str(PAGE)],
+        ["call", "c", "m", "--node", node],
+    ):
         told = run(*words, encoding=encoding)
         assert told.returncode == 0, told.stderr
         assert told.stderr.count(b"\n") <= 1

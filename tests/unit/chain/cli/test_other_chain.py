@@ -45,9 +45,9 @@ JOB = [
     "--receiver",
     "x",
     "--input",
-    "a/b:x=join",
+    "a/b",
     "--input",
-    "a/c:x=join",
+    "a/c",
 ]
 GRANT = ["--dataset", "a/b", "--column", "x=plain", "--program", "x", "--receiver", "x", "--runs", "1"]
 MORE = {
