@@ -96,7 +96,7 @@ class AgentConfig(Section):
     )
     """Where its node answers; https:// where that has [rpc] tls."""
     node_key: Annotated[str, matching("([0-9a-f]{64})?", "64 hex digits of a public key, or nothing")] = ""
-    """What its node shows in TLS, where that is no founder's key, nor of a key file beside `files.key`."""
+    """What its node shows in TLS; without it that is of a key file beside this file or beside `files.key`."""
     node_ca: str = ""
     """PEM file with the authorities of a node that shows a certificate from files."""
     files: FilesConfig = FilesConfig()
@@ -173,10 +173,15 @@ def node_access(config: AgentConfig, files: AgentFiles, key: PrivateKey | None =
 
     `key` is that key where it is open; else it is opened when the node wants to know.
     """
-    named = frozenset({bytes.fromhex(config.node_key)} if config.node_key else ())
+    if config.node_key:
+        nodes = frozenset({bytes.fromhex(config.node_key)})
+    elif config.node_ca:
+        nodes = frozenset()
+    else:
+        nodes = public_keys_in(files.key.parent) | public_keys_in(files.base)
     return NodeAccess(
         key=lambda: key or load_key(files.key),
-        nodes=named | public_keys_in(files.key.parent),
+        nodes=nodes,
         ca=files.base / config.node_ca if config.node_ca else None,
     )
 

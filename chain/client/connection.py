@@ -14,7 +14,13 @@ from typing import Any, Self
 
 import aiohttp
 
-from chain.client.access import NodeAccess, UnknownNode, certificate_of, check_private
+from chain.client.access import (
+    NodeAccess,
+    UnknownNode,
+    certificate_of,
+    check_private,
+    check_token_may_go,
+)
 from chain.client.answers import (
     HTTP_OK,
     NodeBusy,
@@ -131,7 +137,7 @@ class Connection:
         before, self._bearer = self._bearer, ""
         token = self._access.bearer()
         if token and token != before:
-            check_private(self.url)
+            check_token_may_go(self.url, self._access)
             self._bearer = token
         elif self._access.key is not None:
             check_private(self.url)
@@ -177,7 +183,7 @@ class Connection:
             raise RuntimeError("a connection is used inside `async with`")
         self._bearer = self._access.bearer()
         if self._bearer:
-            check_private(self.url)
+            check_token_may_go(self.url, self._access)
         try:
             async with self._session.get(self.url + path, **await self._look()) as response:
                 text = await read_answer(self.url, response)
@@ -203,7 +209,7 @@ class Connection:
                     f"{self.url} shows another certificate than its files have: start it anew, or see what "
                     "listens there"
                 ) from None
-            self._certificate = b""
+            self._certificate, self._bearer = b"", ""  # a session's secret is for that node alone
             return await self._call(rpc_method, params)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise silence_of(self.url, error) from None

@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from chain.ledger.genesis import Genesis, load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError, ConfigError, Exit
 from chain.primitives.files import read_bounded
-from chain.primitives.keyfile import load_key, public_keys_in
+from chain.primitives.keyfile import load_key, numbered, public_keys_of
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,11 +88,15 @@ def own_access(config: NodeConfig, files: NodeFiles) -> NodeAccess:
             return ""
 
     shown = b"" if files.rpc_pair is None else first_certificate(files.rpc_pair[0])
-    known = public_keys_in(files.key.parent)
-    return NodeAccess(token if config.rpc.principals else None, nodes=known, shown=shown)
+    return NodeAccess(token if config.rpc.principals else None, nodes=_own_keys(files), shown=shown)
 
 
-def _other_access(key: Path | None, pin: str | None, ca: Path | None, known: frozenset[bytes]) -> NodeAccess:
+def _own_keys(files: NodeFiles) -> frozenset[bytes]:
+    """Return the keys that a folder's node may show: its key, the next one, and its spares."""
+    return public_keys_of([files.key, files.next_key, *numbered(files.key)])
+
+
+def _other_access(key: Path | None, beside: frozenset[bytes]) -> NodeAccess:
     """Return what proves to somebody else's node who asks: the token in the environment, else the key."""
     given, opened = os.environ.get(TOKEN_VARIABLE, ""), key
 
@@ -100,8 +104,16 @@ def _other_access(key: Path | None, pin: str | None, ca: Path | None, known: fro
         assert opened is not None
         return load_key(opened)
 
-    nodes = known | (frozenset() if pin is None else {_node_key(pin)})
-    return NodeAccess((lambda: given) if given else None, None if key is None else open_key, nodes, ca)
+    token = (lambda: given) if given else None
+    return NodeAccess(token, None if key is None else open_key, beside=beside)
+
+
+def _named(access: NodeAccess, pin: str | None, ca: Path | None) -> NodeAccess:
+    """Let a pin and authorities, where they are given, be all that a node is known by."""
+    if pin is None and ca is None:
+        return access
+    nodes = frozenset() if pin is None else frozenset({_node_key(pin)})
+    return replace(access, nodes=nodes, ca=ca, shown=b"")
 
 
 def _node_key(text: str) -> bytes:
@@ -132,10 +144,10 @@ def open_session(
             url, access = own_url(config), own_access(config, files)
         genesis = genesis or files.genesis
         key = key or org_folder / "keys" / f"{role}.key"
-        beside = public_keys_in(files.key.parent)
+        beside = _own_keys(files)
     if url is None:
         raise NoSession(f"no node to ask: give --as ORGDIR (or set {AS_VARIABLE}), or --node URL")
-    access = access or _other_access(key, pin, ca, beside)
+    access = _named(access or _other_access(key, beside), pin, ca)
     return Session(url, None if genesis is None else load_genesis(genesis), key, access)
 
 

@@ -7,7 +7,6 @@ as `node.2.key`, `node.3.key` and so on, each with its own marker of votes, and 
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from chain.node.membership import accepted, choose_key
 from chain.node.signedskips import SUFFIX as SKIPS
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
-from chain.primitives.keyfile import is_sealed, load_key, passphrase_in_use, save_key
+from chain.primitives.keyfile import is_sealed, load_key, numbered, passphrase_in_use, save_key
 
 log = logging.getLogger("assent.node")
 
@@ -60,13 +59,6 @@ def marker_of(key_file: Path) -> Path:
 def key_files(files: NodeFiles) -> list[Path]:
     """Return the files of a node's keys, the oldest first: `key`, `next_key` if there is one, the spares."""
     return [files.key, *[path for path in (files.next_key,) if path.exists()], *numbered(files.key)]
-
-
-def numbered(key: Path) -> list[Path]:
-    """Return the spares made beside a key file, in the order in which they were made."""
-    form = re.compile(re.escape(key.stem) + r"\.([0-9]{1,9})" + re.escape(key.suffix))
-    found = [(int(match[1]), path) for path in key.parent.glob("*") if (match := form.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
 
 
 class KeyRing:

@@ -9,9 +9,11 @@ import contextlib
 import getpass
 import json
 import os
+import re
 import shlex
 import stat
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +109,22 @@ def load_key(path: Path, passphrase: str | None = None) -> PrivateKey:
     return key
 
 
+def numbered(key: Path) -> list[Path]:
+    """Return the spares made beside a node's key file, in the order in which they were made."""
+    form = re.compile(re.escape(key.stem) + r"\.([0-9]{1,9})" + re.escape(key.suffix))
+    found = [(int(match[1]), path) for path in key.parent.glob("*") if (match := form.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
 def public_keys_in(folder: Path) -> frozenset[bytes]:
-    """Return the public keys of the key files in a folder; no sealed one is opened, and no fault is told."""
+    """Return the public keys of the key files in a folder, as `public_keys_of` does."""
+    return public_keys_of(sorted(folder.glob("*.key")))
+
+
+def public_keys_of(paths: Sequence[Path]) -> frozenset[bytes]:
+    """Return the public keys of key files; no sealed one is opened, and no fault is told."""
     found = set()
-    for path in sorted(folder.glob("*.key"))[:FILES_LOOKED_AT_MAX]:
+    for path in paths[:FILES_LOOKED_AT_MAX]:
         with contextlib.suppress(KeyFileError, KeyError, TypeError, ValueError):
             found.add(bytes.fromhex(_read(path)["public"]))
     return frozenset(found)

@@ -99,7 +99,9 @@ class Arena:
     def _client(self, url: str) -> Client:
         if self.access == OPEN:
             return Client(url)
-        return Client(url, self.genesis, access=NodeAccess(token=lambda: HONEST))
+        named = frozenset(self.genesis.validator_keys)
+        access = NodeAccess(token=lambda: HONEST, nodes=named)
+        return Client(url, self.genesis, access=access)
 
     def admin(self, org: str) -> PrivateKey:
         """Return the key that signs an organisation's transactions."""

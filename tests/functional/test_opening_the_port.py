@@ -45,10 +45,11 @@ def test_an_operator_opens_the_port_to_a_colleague_as_the_document_says(tmp_path
     hers.mkdir()
     shutil.copy(made.genesis, hers / "genesis.json")
     port = split_address(org_ports(1, 0)[0][1])[1]
+    key = load_genesis(made.genesis).validator_keys[0].hex()
     asked = []
     try:
         for _, whose, text in BLOCK.findall((REPOSITORY / "docs/rpc.md").read_text(encoding="utf-8")):
-            text = text.replace("30301", str(port)).replace("10.0.0.7", "127.0.0.1")
+            text = text.replace("30301", str(port)).replace("10.0.0.7", "127.0.0.1").replace("BANK_KEY", key)
             if whose == "node":
                 before = bank.node_config.read_text()
                 bank.node_config.write_text(re.sub(r"\[rpc\]\nlisten = .*\n", text, before))
@@ -73,7 +74,9 @@ def test_an_operator_opens_the_port_to_a_colleague_as_the_document_says(tmp_path
         assert "HTTP 401" in gone.stderr
         operated = assent("org", "list", "--as", bank.path)
         assert operated.returncode == 0, operated.stderr
-        by_key = typed(f"{asked[0]} --key {bank.key('admin')}", hers)
+        unnamed = asked[0].replace(f" --pin {key}", "")
+        assert "a token goes to the node that it is for alone" in typed(unnamed, hers, secret).stderr
+        by_key = typed(f"{unnamed} --key {bank.key('admin')}", hers)
         assert by_key.returncode == 0, by_key.stderr
         assert assent("status", bank.path, "--check").returncode == 0
         anybody = ssl._create_unverified_context()
@@ -109,7 +112,7 @@ def test_a_node_that_others_would_reach_unasked_does_not_start(tmp_path: Path) -
 def test_the_key_of_a_node_that_is_no_founders_is_learned_from_the_ledger_as_the_document_says(
     tmp_path: Path,
 ) -> None:
-    """By the genesis alone its new key is refused; by another node's word, proved, it is the pin."""
+    """By the key that it had its new one is refused; by another node's word, proved, it is the pin."""
     made = create_consortium(tmp_path / "host", ["bank", "bureau"], [], 0, "joins")
     urls = {}
     for org in made.orgs:
@@ -123,6 +126,7 @@ def test_the_key_of_a_node_that_is_no_founders_is_learned_from_the_ledger_as_the
     block = block.replace("https://10.0.0.7:30301", urls["bank"]).replace(
         "https://10.0.0.8:30301", urls["bureau"]
     )
+    block = block.replace("BANK_KEY", load_genesis(made.genesis).validator_keys[0].hex())
     learn, ask = re.findall(r"^\$ (assent .*)$", block, re.MULTILINE)
     try:
         assert assent("start", made.path).returncode == 0
@@ -142,7 +146,7 @@ def test_the_key_of_a_node_that_is_no_founders_is_learned_from_the_ledger_as_the
         )
         assert moved.returncode == 0, moved.stderr
         new = json.loads(assent("key", "show", bureau.path / "next.key", "--json").stdout)["public"]
-        unpinned = ask.replace(" --pin NODE_KEY", "")
+        unpinned = ask.replace("NODE_KEY", load_genesis(made.genesis).validator_keys[1].hex())
 
         def refused() -> bool:
             return f"shows the key {new}" in typed(unpinned, tmp_path, urls["bureau"]).stderr

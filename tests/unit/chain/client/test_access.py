@@ -17,6 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
 from chain.api.methods.access import AccessMethods
@@ -32,8 +33,10 @@ from chain.api.tokens import Token, TokenFile, save_tokens, secret_hash
 from chain.client.access import NodeAccess, UnknownNode
 from chain.client.answers import NodeUnreachable, RpcError
 from chain.client.client import Client
+from chain.client.options import open_session
 from chain.config import RpcSection
-from chain.ledger.testing import ToyChain, toy_key
+from chain.ledger.genesis import save_genesis
+from chain.ledger.testing import ToyChain, toy_genesis, toy_key
 from chain.primitives.errors import ConfigError
 from chain.primitives.keyfile import save_key
 from chain.primitives.tls import open_context
@@ -99,7 +102,8 @@ async def a_node(
 
 
 def by_token(**more: Any) -> NodeAccess:
-    return NodeAccess(token=lambda: "secret", **more)
+    """Return what sends a token, to the node of bank's key unless something else is named."""
+    return NodeAccess(token=lambda: "secret", **(more or {"nodes": frozenset({KEY.public})}))
 
 
 async def test_a_founders_node_is_known_by_the_genesis_and_a_member_proves_its_key_to_it(
@@ -156,14 +160,93 @@ async def test_a_node_that_is_not_known_gets_nothing_and_its_key_is_told(tmp_pat
             await client.request("getNodeInfo")
 
 
+@pytest.mark.parametrize("named", [KEY.public, bytes(32)], ids=["bank", "nobody"])
+async def test_a_node_that_is_named_is_taken_for_no_other_founders(tmp_path: Path, named: bytes) -> None:
+    """A pin was put beside the genesis: whichever founder's key answered got the token."""
+    async with a_node(tmp_path, node="bureau-node") as node:
+        access = by_token(nodes=frozenset({named}))
+        async with Client(node.url, node.chain.genesis, access=access) as client:
+            for ask in (client.request("getNodeInfo"), client.page("/head")):
+                with pytest.raises(
+                    UnknownNode, match=rf"{toy_key('bureau-node').public.hex()}, not {named.hex()}"
+                ):
+                    await ask
+        assert node.served == 0
+
+
+async def test_a_token_is_not_sent_to_whichever_founders_node_answers(tmp_path: Path) -> None:
+    """The genesis names all founders' nodes: each of their operators would have had bank's secret."""
+    async with a_node(tmp_path) as node:
+        async with Client(node.url, node.chain.genesis, access=NodeAccess(token=lambda: "secret")) as client:
+            for ask in (client.request("getNodeInfo"), client.page("/head")):
+                with pytest.raises(ConfigError, match=r"a token goes to the node that it is for.*--pin KEY"):
+                    await ask
+        assert node.served == 0
+
+
+async def test_a_sessions_secret_is_not_sent_to_the_node_that_answers_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str | None] = []
+    of = KnownPrincipals.of
+    monkeypatch.setattr(KnownPrincipals, "of", lambda self, text: shown.append(text) or of(self, text))
+    async with a_node(tmp_path) as first:
+        listen, access = first.server.address, NodeAccess(key=lambda: toy_key("bank"))
+        async with Client(first.url, first.chain.genesis, access=access) as client:
+            await client.request("getPeers")
+            secrets = set(shown) - {None}
+            await first.server.stop()
+            shown.clear()
+            async with a_node(tmp_path, listen=listen, node="bureau-node"):
+                await client.request("getPeers")  # by a session of its own
+    assert len(secrets) == 1
+    assert shown
+    assert secrets.isdisjoint(shown)
+
+
+def test_a_folders_own_node_is_known_by_its_own_keys_and_a_pin_or_authorities_alone_where_given(
+    tmp_path: Path,
+) -> None:
+    """The folder's other keys and founders' were taken for its node's, and --pin was not looked at."""
+    files = {
+        "keys/node.key": "node",
+        "keys/node.2.key": "spare",
+        "next.key": "next",
+        "keys/agent.key": "agent",
+    }
+    (tmp_path / "keys").mkdir()
+    for name, seed in files.items():
+        save_key(tmp_path / name, toy_key(seed))
+    (tmp_path / "node.toml").write_text(
+        '[files]\ngenesis = "genesis.json"\nkey = "keys/node.key"\n'
+        '[rpc]\nlisten = "127.0.0.1:7001"\ntls = true\nprincipals = true\n'
+    )
+    save_genesis(tmp_path / "genesis.json", toy_genesis())
+    own = frozenset(toy_key(name).public for name in ("node", "spare", "next"))
+    pin, ca = toy_key("another").public, tmp_path / "ca.pem"
+    for options, nodes, authorities in (
+        ({}, own, None),
+        ({"pin": pin.hex()}, {pin}, None),
+        ({"ca": ca}, set(), ca),
+        ({"pin": pin.hex(), "ca": ca}, {pin}, ca),
+    ):
+        for url in (None, "https://127.0.0.1:7001", "https://10.0.0.7:7001"):
+            access = open_session(tmp_path, url, None, None, **options).access
+            is_own = "10.0.0.7" not in (url or "")
+            assert access.nodes == (nodes if is_own or options else set()), (options, url)
+            assert access.ca == authorities
+            assert access.token is None or is_own
+
+
 async def test_a_client_that_met_one_node_looks_anew_when_another_has_its_address(tmp_path: Path) -> None:
     async with a_node(tmp_path) as first:
         genesis, listen = first.chain.genesis, first.server.address
-        async with Client(first.url, genesis, access=by_token()) as client:
+        either = frozenset({KEY.public, toy_key("bureau-node").public})
+        async with Client(first.url, genesis, access=by_token(nodes=either)) as client:
             await client.request("getNodeInfo")
             await first.server.stop()
             async with a_node(tmp_path, listen=listen, node="bureau-node") as second:
-                await client.request("getNodeInfo")  # another founder's
+                await client.request("getNodeInfo")  # its spare key's
                 assert second.served == 1
             async with a_node(tmp_path, listen=listen, node="stranger-node") as third:
                 with pytest.raises(UnknownNode):
@@ -197,9 +280,10 @@ async def test_a_secret_goes_to_another_host_by_tls_alone() -> None:
 # --- certificates from files ---------------------------------------------------------------------
 
 
-def a_pair(folder: Path, name: str, days: int = 365, begin: int = -1) -> tuple[Path, Path]:
+def a_pair(folder: Path, name: str, days: int = 365, begin: int = -1, key: Any = None) -> tuple[Path, Path]:
     """Write a certificate for 127.0.0.1, signed by itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    hashed = hashes.SHA256() if key is None else None
+    key = key or ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.fromtimestamp(NOW_MS / 1_000, datetime.UTC)
     title = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     certificate = (
@@ -212,7 +296,7 @@ def a_pair(folder: Path, name: str, days: int = 365, begin: int = -1) -> tuple[P
         .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
+        .sign(key, hashed)
     )
     paths = folder / f"{name}.pem", folder / f"{name}.key"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -253,6 +337,26 @@ async def test_a_certificate_from_files_is_known_by_its_authority_or_as_it_stand
                 await client.request("getNodeInfo")
 
 
+async def test_where_authorities_and_a_pin_are_given_both_must_hold(tmp_path: Path) -> None:
+    """The pin was not looked at."""
+    pair = a_pair(tmp_path, "own", 40_000, -9_000, Ed25519PrivateKey.from_private_bytes(KEY.seed))
+    other = a_pair(tmp_path, "other", 40_000, -9_000)
+    for shown, pin, said in (
+        (pair, KEY.public, ""),
+        (pair, bytes(32), "not the one of --pin"),
+        (other, KEY.public, "does not hold an Ed25519 key, and --pin names one"),
+    ):
+        async with a_node(tmp_path, shown) as node:
+            access = by_token(ca=shown[0], nodes=frozenset({pin}))
+            async with Client(node.url, node.chain.genesis, access=access) as client:
+                if not said:
+                    await client.request("getNodeInfo")
+                    continue
+                with pytest.raises(UnknownNode, match=said):
+                    await client.request("getNodeInfo")
+            assert node.served == 0
+
+
 async def test_an_agent_knows_its_node_by_the_key_or_the_authority_that_is_set(tmp_path: Path) -> None:
     """Its own key says who asks."""
     (tmp_path / "agent").mkdir()
@@ -269,6 +373,8 @@ async def test_an_agent_knows_its_node_by_the_key_or_the_authority_that_is_set(t
             for more, known in ((setting, True), ("", False)):
                 (tmp_path / "agent.toml").write_text(written.format(more))
                 access = node_access(*load_agent_config(tmp_path / "agent.toml"))
+                if "node_key" in more:
+                    assert access.nodes == {bytes.fromhex(stranger)}
                 async with Client(node.url, node.chain.genesis, access=access) as client:
                     if known:
                         assert (await client.request("getNodeInfo"))["chainName"] == "toy"

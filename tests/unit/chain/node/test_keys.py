@@ -29,6 +29,7 @@ def files(tmp_path: Path) -> NodeFiles:
         next_key=tmp_path / "next.key",
         rpc_pair=None,
         tokens=tmp_path / "rpc-tokens.json",
+        access_log=None,
         operator_token=tmp_path / "node.token",
     )
     found.key.parent.mkdir()
