@@ -18,11 +18,11 @@ def main():
 """
 
 
-def toy_wheel(folder: Path, name: str = "assent") -> Path:
-    """Write the wheel of one module whose command has its name."""
+def toy_wheel(folder: Path, name: str = "assent", module: str = MODULE) -> Path:
+    """Write the wheel of one module, with this text, whose command has its name."""
     info = f"{name}-{VERSION}.dist-info"
     files = {
-        f"{name}.py": MODULE,
+        f"{name}.py": module,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {VERSION}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: toy\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": f"[console_scripts]\n{name} = {name}:main\n",
@@ -42,17 +42,24 @@ def recorded(text: str) -> str:
     return f"sha256={found},{len(text.encode())}"
 
 
-def toy_bundle(folder: Path) -> Path:
-    """Make the folder that a bundle unpacks to."""
+def toy_bundle(folder: Path, **loads: str) -> Path:
+    """Make the folder that a bundle unpacks to, with a wheel of each of these modules that must load."""
     (folder / "wheels").mkdir(parents=True)
     (folder / "share").mkdir()
     (folder / "share" / "LICENSE").write_text("free\n")
     toy_wheel(folder / "wheels")
-    compose(folder)
+    for name, text in loads.items():
+        toy_wheel(folder / "wheels", name, text)
+    compose(folder, loads)
     return folder
+
+
+def installing(bundle: Path, *words: str | Path) -> list[str]:
+    """Return the words that run the installer of a bundle with this Python."""
+    return [sys.executable, str(bundle / "install"), *map(str, words)]
 
 
 def install(bundle: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the installer of a bundle with this Python."""
-    line = [sys.executable, str(bundle / "install"), *map(str, words)]
+    line = installing(bundle, *words)
     return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
