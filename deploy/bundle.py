@@ -8,11 +8,9 @@ sources, lock, Python and platform make the same bytes.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -24,24 +22,16 @@ import click
 from packaging.requirements import Requirement
 from packaging.utils import parse_wheel_filename
 
-from chain.client.console import print_text, reports_errors, speaking
-from chain.primitives.errors import AssentError, Exit
+from chain.client.console import speaking
 from deploy.lock import LockError, Pin, canonical, needed, read_lock
-from deploy.packing import EPOCH, digest, pack
+from deploy.making import REPOSITORY, NotMade, command, step, tell
+from deploy.packing import digest, pack
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 INSTALLER = Path(__file__).with_name("install.py")
 SHARED = ("LICENSE", "CHANGELOG.md", "node.toml", "docs", "examples/systemd")
 """What a host has beside the code: documents and the units that they speak of."""
 OLDER_GLIBC = {"manylinux1": "2_5", "manylinux2010": "2_12", "manylinux2014": "2_17"}
 MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
-
-
-class BundleError(AssentError):
-    """A bundle that cannot be made here: the text says what is missing and where to get it."""
-
-    code = "bundle"
-    exit = Exit.CONFIG
 
 
 def python_tag() -> str:
@@ -86,7 +76,7 @@ def root_modules() -> list[str]:
 
 
 def fetch(pins: Iterable[Pin], target: Path, wheels: Path | None) -> None:
-    """Bring the wheels of pins into a folder, from `wheels` or else the registry; raise BundleError."""
+    """Bring the wheels of pins into a folder, from `wheels` or else the registry; raise NotMade."""
     wanted = target / "wanted.txt"
     wanted.write_text("".join(f"{pin.line()}\n" for pin in pins), encoding="utf-8")
     origin = [] if wheels is None else ["--no-index", "--find-links", str(wheels)]
@@ -96,7 +86,7 @@ def fetch(pins: Iterable[Pin], target: Path, wheels: Path | None) -> None:
 
 
 def own_wheel(target: Path) -> None:
-    """Build the wheel of Assent from a clean copy of its sources into a folder; raise BundleError."""
+    """Build the wheel of Assent from a clean copy of its sources into a folder; raise NotMade."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch)
         project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
@@ -108,11 +98,9 @@ def own_wheel(target: Path) -> None:
 
 def _pip(*words: str) -> None:
     line = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *words]
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), "PYTHONHASHSEED": "0"}
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BundleError(
-            f"pip {words[0]} failed on {platform.platform()}, {python_tag()}:\n{done.stderr.strip()}\nA "
+    if said := step(line, PYTHONHASHSEED="0"):
+        raise NotMade(
+            f"pip {words[0]} failed on {platform.platform()}, {python_tag()}:\n{said}\nA "
             "bundle needs a wheel of every package: use Python 3.11 or 3.12, and a registry or --wheels"
         )
 
@@ -178,7 +166,7 @@ def compose(folder: Path, loads: Iterable[str] = ()) -> None:
 
 
 def make_bundle(target: Path, wheels: Path | None = None) -> Path:
-    """Make the bundle for this Python and platform in a folder; return its path (BundleError, LockError)."""
+    """Make the bundle for this Python and platform in a folder; return its path (NotMade, LockError)."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "wheels").mkdir()
@@ -198,24 +186,15 @@ def make_bundle(target: Path, wheels: Path | None = None) -> Path:
             draft.unlink(missing_ok=True)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=REPOSITORY / "build" / "bundle",
-    help="The folder in which the bundle is made; build/bundle if none is given.",
-)
+@command("bundle")
 @click.option(
     "--wheels",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Take the wheels from this folder, and ask no registry.",
 )
-@reports_errors
 def main(output: Path, wheels: Path | None) -> None:
     """Make one file that installs Assent on a host without a network: docs/operating.md."""
-    made = make_bundle(output, wheels)
-    print_text(f"{made}: {made.stat().st_size / 1e6:.0f} MB")
-    print_text(f"sha256 {digest(made)}")
+    tell(make_bundle(output, wheels))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -21,8 +20,9 @@ from typing import IO
 
 import click
 
-from chain.client.console import print_text, reports_errors, speaking
-from deploy.bundle import REPOSITORY, BundleError, make_bundle
+from chain.client.console import print_text, speaking
+from deploy.bundle import make_bundle
+from deploy.making import NotMade, command, step, tell
 from deploy.packing import EPOCH, digest
 
 SUITE = "bookworm"
@@ -68,9 +68,9 @@ class Blob:
 
 
 def make_tree(bundle: Path, target: Path, suite: str) -> None:
-    """Write the whole tree of files of the image as a tar archive; raise BundleError."""
+    """Write the whole tree of files of the image as a tar archive; raise NotMade."""
     if shutil.which("mmdebstrap") is None:
-        raise BundleError(
+        raise NotMade(
             "the program mmdebstrap is missing: it puts Debian's packages together without a container "
             "runtime; install it (Debian, Ubuntu: apt-get install mmdebstrap)"
         )
@@ -83,15 +83,9 @@ def make_tree(bundle: Path, target: Path, suite: str) -> None:
     hooks += [f'chroot "$1" sh /opt/bundle/{script.name}']
     words += [f"--customize-hook={hook}" for hook in hooks]
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    environment = {**os.environ, "PATH": path, "SOURCE_DATE_EPOCH": str(EPOCH)}
-    done = subprocess.run(
-        [*words, suite, str(target)], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        last = "\n".join(done.stderr.strip().splitlines()[-8:])
-        raise BundleError(
-            f"mmdebstrap {suite} failed; it needs root or user namespaces, and a mirror:\n{last}"
-        )
+    if said := step([*words, suite, str(target)], PATH=path):
+        last = "\n".join(said.splitlines()[-8:])
+        raise NotMade(f"mmdebstrap {suite} failed; it needs root or user namespaces, and a mirror:\n{last}")
 
 
 def split(tree: Path, lower: IO[bytes], upper: IO[bytes]) -> None:
@@ -171,7 +165,7 @@ def _entry(name: str, size: int) -> tarfile.TarInfo:
 
 
 def version_of(bundle: Path) -> str:
-    """Return the version of Assent that a bundle installs; raise BundleError for another file."""
+    """Return the version of Assent that a bundle installs; raise NotMade for another file."""
     try:
         with tarfile.open(bundle) as archive:
             top = next(iter(archive)).name.partition("/")[0]
@@ -180,13 +174,13 @@ def version_of(bundle: Path) -> str:
                 raise ValueError("its manifest is no file")
             return str(json.loads(found.read(MANIFEST_BYTES_MAX))["assent"])
     except (OSError, tarfile.TarError, StopIteration, KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{bundle}: not a bundle ({error}); make one with scripts/bundle") from None
+        raise NotMade(f"{bundle}: not a bundle ({error}); make one with scripts/bundle") from None
 
 
 def make_image(target: Path, bundle: Path | None = None, suite: str = SUITE) -> Path:
-    """Build the image in a folder, with a new bundle if none is given; return its archive (BundleError)."""
+    """Build the image in a folder, with a new bundle if none is given; return its archive (NotMade)."""
     if platform.machine() not in ARCHITECTURES:
-        raise BundleError(f"images are built on {' and '.join(ARCHITECTURES)}, not on {platform.machine()}")
+        raise NotMade(f"images are built on {' and '.join(ARCHITECTURES)}, not on {platform.machine()}")
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".image-") as scratch:
         folder = Path(scratch)
@@ -203,25 +197,17 @@ def make_image(target: Path, bundle: Path | None = None, suite: str = SUITE) -> 
         return (folder / name).replace(target / name)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=REPOSITORY / "build" / "image",
-    help="The folder in which the image is built; build/image if none is given.",
-)
+@command("image")
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Install this bundle; else scripts/bundle makes one.",
 )
 @click.option("--suite", default=SUITE, show_default=True, help="The release of Debian.")
-@reports_errors
 def main(output: Path, bundle: Path | None, suite: str) -> None:
     """Build a container image of Assent; no container runtime is needed: docs/operating.md."""
     made = make_image(output, bundle, suite)
-    print_text(f"{made}: {made.stat().st_size / 1e6:.0f} MB")
-    print_text(f"sha256 {digest(made)}")
+    tell(made)
     runtime = next((name for name in RUNTIMES if shutil.which(name)), None)
     print_text(
         "no container runtime is here to load it" if runtime is None else f"next: {runtime} load -i {made}"

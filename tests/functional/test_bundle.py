@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.bundle import BundleError, make_bundle
+from deploy.bundle import make_bundle
+from deploy.making import NotMade
 from deploy.packing import digest
 
 pytestmark = pytest.mark.functional
@@ -35,7 +36,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("bundle")
     try:
         yield make_bundle(folder)
-    except BundleError as error:
+    except NotMade as error:
         pytest.skip(f"the wheels of the lock cannot be fetched here: {error}")
     finally:
         shutil.rmtree(folder)

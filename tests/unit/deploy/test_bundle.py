@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from deploy import install as installer
-from deploy.bundle import REPOSITORY, SHARED, glibc_of, root_modules
+from deploy.bundle import SHARED, glibc_of, root_modules
+from deploy.making import REPOSITORY
 from deploy.packing import pack
 from tests.unit.deploy.toys import VERSION, install, installing, toy_bundle, toy_wheel
 

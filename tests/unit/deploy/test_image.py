@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from deploy.bundle import BundleError
 from deploy.image import USER, make_tree, split, version_of, write_archive
+from deploy.making import NotMade
 from deploy.packing import pack
 from tests.unit.deploy.toys import VERSION, toy_bundle
 
@@ -96,7 +96,7 @@ def test_the_version_of_an_image_is_that_of_its_bundle_and_another_file_is_refus
         with tarfile.open(tmp_path / f"{name}.tar", "w") as made:
             made.add(tmp_path / name, "top")
     for name in ("other", "empty", "nowhere", "folder.tar", "list.tar"):
-        with pytest.raises(BundleError, match=f"{name}: not a bundle"):
+        with pytest.raises(NotMade, match=f"{name}: not a bundle"):
             version_of(tmp_path / name)
 
 
@@ -104,5 +104,5 @@ def test_without_the_tool_that_puts_packages_together_the_tool_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(BundleError, match="apt-get install mmdebstrap"):
+    with pytest.raises(NotMade, match="apt-get install mmdebstrap"):
         make_tree(tmp_path / "bundle.tar", tmp_path / "tree.tar", "bookworm")
