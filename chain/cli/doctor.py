@@ -37,7 +37,7 @@ from chain.cli.doctor_checks import (
 from chain.cli.layout import ConsortiumFolder, OrgFolder, open_consortium
 from chain.cli.stall_check import VALIDATOR, nodes_of
 from chain.client.answers import NodeUnreachable
-from chain.client.console import json_option, print_json, print_text, reports_errors
+from chain.client.console import json_option, print_folded, print_json, print_text, reports_errors
 from chain.client.options import run
 from chain.config import NodeConfig, NodeFiles, load_node_config
 from chain.ledger.genesis import Genesis, load_genesis
@@ -86,9 +86,9 @@ def status_of(found: Sequence[Diagnosis]) -> int:
 def _print(told: Sequence[tuple[str | None, Diagnosis]], many: bool) -> None:
     for org, item in told:
         whose = f"{org}: " if many and org else ""
-        print_text(f"{item.verdict:<9} {whose}{item.check}: {item.said}")
+        print_folded(f"{item.verdict:<9} {whose}{item.check}: {item.said}", under=10)
         if item.remedy:
-            print_text(f"{'':<9} → {item.remedy}")
+            print_folded(f"{'':<9} → {item.remedy}", under=12)
     counts = {word: sum(item.verdict == word for _, item in told) for word in (FINE, DOUBTFUL, WRONG)}
     print_text(", ".join(f"{number} {word}" for word, number in counts.items()))
 
@@ -155,16 +155,24 @@ async def _about_the_chain(
     return found
 
 
+def halves(words: str) -> tuple[str, str]:
+    """Return what a node says is wrong, and what to do: its last sentence, or what follows a semicolon."""
+    said, end, remedy = words.rpartition(". ")
+    if not end:
+        said, _, remedy = words.partition("; ")
+    return said, remedy
+
+
 def _about_the_node(org: OrgFolder, info: Any) -> Iterator[Diagnosis]:
     own = version("assent")
     if info.get("version") != own:
         said = f"it runs Assent {info.get('version')}, and installed is {own}"
         yield Diagnosis("node", DOUBTFUL, said, f"assent stop {org.path}, then: {org.start_command}")
-    said, _, remedy = str(info.get("stall", "")).partition("; ")
+    said, remedy = halves(str(info.get("stall", "")))
     if said:
         yield Diagnosis("node", WRONG, said, remedy or f"see: assent status {org.path}", Exit.NO_QUORUM)
     else:
         yield fine("node", f"it runs, at height {info.get('height')}, with {info.get('peers')} peers")
     for note in info.get("notes", ()):
-        said, _, remedy = str(note).replace(REJOIN, rejoin_command(org)).partition("; ")
+        said, remedy = halves(str(note).replace(REJOIN, rejoin_command(org)))
         yield Diagnosis("node", DOUBTFUL, said, remedy or f"see: assent status {org.path}")

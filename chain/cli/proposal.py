@@ -174,10 +174,10 @@ def show(session: Session, seq: int, as_json: bool) -> None:
         ["proposed by", found["by"]],
         ["hash", found["hash"].hex()],
         ["expires", _moment(found["expires"])],
-        ["not before height", found["not_before"] or "any"],
+        ["not before", f"height {found['not_before']}" if found["not_before"] else "any height"],
     ]
     if found["committed_at"]:
-        rows.append(["committed at height", found["committed_at"]])
+        rows.append(["committed", f"at height {found['committed_at']}"])
     print_table(f"proposal {seq}", ["field", "value"], rows)
     print_text(trust)
     print_text(f"{ready['status']}, {votes_words(ready)}")

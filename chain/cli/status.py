@@ -23,6 +23,7 @@ from chain.client.answers import OtherChain
 from chain.client.client import Client
 from chain.client.console import (
     json_option,
+    print_folded,
     print_json,
     print_lines,
     print_table,
@@ -98,11 +99,12 @@ def _print_status(nodes: list[dict[str, Any]], agents: list[dict[str, Any]]) -> 
             "agents", ["org", "state", "listens"], [[a["org"], a["state"], a["listen"]] for a in agents]
         )
     for phase, orgs in phases_below(nodes, cells).items():
-        print_text(f"{', '.join(orgs)}: {phase}")
+        print_folded(f"{', '.join(orgs)}: {phase}")
     for orgs, why in grouped([*nodes, *agents]):
-        print_lines(f"{', '.join(orgs)}: {why}")
+        for line in f"{', '.join(orgs)}: {why}".splitlines():
+            print_folded(line)
     for line, orgs in told_by(nodes).items():
-        print_text(f"{', '.join(orgs)}: {line}")
+        print_folded(f"{', '.join(orgs)}: {line}")
     for node in nodes:
         for offence in node["offences"] or ():
             print_text(f"{node['org']} has trouble with {offence}")

@@ -27,6 +27,7 @@ from chain.primitives.onechange import one_change
 from chain.primitives.settings import validate
 
 DAY_MS = 86_400_000
+DATE_CHARS, MINUTE_CHARS = len("2026-01-31"), len("2026-01-31 12:00")
 
 config_option = click.option(
     "--config",
@@ -140,11 +141,11 @@ def list_tokens(config: Path, as_json: bool) -> None:
         print_json({"file": str(place.path), "tokens": [_shown(item) for item in place.tokens]})
     else:
         rows = [
-            [item.name, ", ".join(item.scopes), item.requests_per_second, moment(item.created),
-             moment(item.expires), "over" if item.expires <= now else "valid"]
+            [item.name, _minute(item.expires), "over" if item.expires <= now else "good",
+             item.requests_per_second, list(item.scopes), _minute(item.created)[:DATE_CHARS]]
             for item in place.tokens
         ]  # fmt: skip
-        print_table("tokens", ["name", "scopes", "#a second", "made", "until", "now"], rows)
+        print_table("tokens", ["name", "until (UTC)", "now", "#per s", "scopes", "made"], rows, whole=4)
     place.warn()
 
 
@@ -165,6 +166,12 @@ def remove(name: str, config: Path, as_json: bool) -> None:
         print_json({"removed": name})
     else:
         print_text(f"{name}: removed")
+
+
+def _minute(ms: int) -> str:
+    """Return a time in UTC to the minute, without saying so: the head of its column does."""
+    found = moment(ms)
+    return found[:MINUTE_CHARS] if found.endswith(" UTC") else found
 
 
 def _shown(item: Token) -> dict[str, object]:

@@ -7,7 +7,9 @@ import errno
 import functools
 import io
 import os
+import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO, TypeVar
@@ -26,6 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 FIRST_CHARS = 24
 """What names a row is not folded up to this length."""
 HASH_DIGITS = 64
+COMMAND = re.compile(r"`[^`]*`|\bassent [a-z][^;,`]*")
 FACT_COLUMNS, CELL_GAP = 2, 4
 """A table of so many columns lists facts; so many characters stand between and around two columns."""
 Shower = Callable[[str, float, float | None], None]
@@ -66,6 +69,26 @@ def print_lines(text: str, *, err: bool = False, newline: bool = True) -> None:
     """Print text of many lines as it is: no markup, and nothing that a terminal would obey."""
     with contextlib.suppress(OSError) if err else _output():
         _put(visible(text) + ("\n" if newline else ""), sys.stderr if err else sys.stdout)
+
+
+def print_folded(text: str, *, under: int = 2) -> None:
+    """Print one line that may be long: on a terminal it goes on between words, so many characters further in.
+
+    A command in it stays in one piece, for whoever copies it. A pipe gets one line, unless COLUMNS is set.
+    """
+    terminal, line = _terminal(), one_line(text)
+    print_lines(
+        _folded(line, terminal.width, under) if terminal.is_terminal or "COLUMNS" in os.environ else line
+    )
+
+
+def _folded(line: str, width: int, under: int) -> str:
+    whole = COMMAND.sub(lambda found: found[0].replace(" ", "\0"), line)
+    parts = textwrap.wrap(
+        whole, max(width, under + 1), subsequent_indent=" " * under, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return "\n".join(parts).replace("\0", " ")
 
 
 def _terminal() -> Console:

@@ -23,6 +23,7 @@ from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError, ConfigError, Exit
 from chain.primitives.files import read_bounded
 from chain.primitives.keyfile import load_key, numbered, public_keys_of
+from chain.primitives.settings import dialled
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -74,8 +75,8 @@ class Session:
 
 
 def own_url(config: NodeConfig) -> str:
-    """Return where the node of a configuration answers."""
-    return f"http{'s' if config.rpc.tls else ''}://{config.rpc.listen}"
+    """Return where the node of a configuration answers whoever asks from its own host."""
+    return f"http{'s' if config.rpc.tls else ''}://{dialled(config.rpc.listen)}"
 
 
 def own_access(config: NodeConfig, files: NodeFiles) -> NodeAccess:

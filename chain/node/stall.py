@@ -15,6 +15,8 @@ PATIENCE_S = 5.0
 STALLED_S = 20.0
 """Work that waits so long while no height is certified is a stall: two view changes in a row take less."""
 DISK_LOW_BYTES = 268_435_456
+AWAY_TOLD_MAX = 4
+"""Validators without a connection that one line tells of with addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +173,11 @@ def _no_quorum(facts: Facts) -> str:
         return ""
     since = f" (in force since height {facts.since_height})" if facts.since_height else ""
     away = "; ".join(
-        f"{item.name} at {item.address} for {_time(item.seconds)} ({item.why})" for item in facts.away
+        f"{item.name} at {item.address} for {_time(item.seconds)} ({item.why})"
+        for item in facts.away[:AWAY_TOLD_MAX]
     )
+    if len(facts.away) > AWAY_TOLD_MAX:
+        away += f"; and {len(facts.away) - AWAY_TOLD_MAX} more, which `assent validator list` names"
     return (
         f"{connected} of {facts.validators} validators{since} are connected, {facts.quorum} are needed to "
         f"order anything. Away: {away}. Start those nodes, or open their ports to this one"

@@ -73,6 +73,18 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def dialled(listen: str) -> str:
+    """Return the address at which this host dials what listens here: where all do, its loopback one does."""
+    host, port = split_address(listen)
+    try:
+        number = ipaddress.ip_address(host)
+    except ValueError:
+        return listen
+    if not number.is_unspecified:
+        return listen
+    return join_address("127.0.0.1" if number.version == 4 else "::1", port)
+
+
 def load_toml(path: Path, model: type[M]) -> M:
     """Read and validate a TOML file; raise ConfigError listing every fault."""
     try:

@@ -277,7 +277,11 @@ async def test_an_own_address_that_leads_to_nobody_is_doubtful(taken: int) -> No
 def test_a_node_of_another_version_one_that_stalls_and_what_it_notes_are_told(
     org: OrgFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    info = {"version": "0.0.1", "stall": "too few; start them", "notes": ["a\x1b[2J clock; set it"]}
+    info = {
+        "version": "0.0.1",
+        "stall": "too few: a at x:1 (gone); b at y:2 (gone). Start them, or open it",
+        "notes": ["a\x1b[2J clock; set it"],
+    }
 
     class Answering:
         def __init__(self, *_: Any, **__: Any) -> None: ...
@@ -302,7 +306,8 @@ def test_a_node_of_another_version_one_that_stalls_and_what_it_notes_are_told(
     assert "\x1b" not in told.output
     assert "node: it runs Assent 0.0.1, and installed is" in told.output
     assert "head: it signs no head statement" in told.output
-    assert "wrong     node: too few\n          → start them" in told.output
+    said = "wrong     node: too few: a at x:1 (gone); b at y:2 (gone)\n          → Start them, or open it\n"
+    assert said in told.output
     assert "→ set it" in told.output
 
 

@@ -19,7 +19,14 @@ from chain.cli import ledger
 from chain.cli.ledger import spaced
 from chain.cli.status import _print_status
 from chain.client import console
-from chain.client.console import print_json, print_lines, print_table, print_text, reports_errors
+from chain.client.console import (
+    print_folded,
+    print_json,
+    print_lines,
+    print_table,
+    print_text,
+    reports_errors,
+)
 from chain.ledger.testing import ToyChain, toy_genesis
 from chain.primitives.errors import AssentError, Exit, Noted
 from chain.primitives.visible import json_text, one_line, visible
@@ -208,13 +215,42 @@ def test_lists_of_facts_with_hashes_fit_a_terminal_of_80_columns(
     header = [spaced(name) for name in header_json(ToyChain(toy_genesis()).ledger.head_header)]
     assert "validators hash" in header
     key = "ab" * 32
-    for names in (header, ["member since height", "key"], ["committed at height", "not before height"]):
+    for names in (header, ["member since height", "key"], ["committed", "not before"]):
         print_table("facts", ["field", "value"], [[name, f"{key}  admin, active"] for name in names])
         lines = capsys.readouterr().out.splitlines()
         assert max(len(line.rstrip()) for line in lines) <= 80
         assert sum(key in line for line in lines) == len(names)
         for word in {word for name in names for word in name.split()}:
             assert any(word in line for line in lines), word
+
+
+@pytest.mark.parametrize("name", ["committed", "not before", "proposed by"])
+def test_a_name_of_few_words_stands_on_one_line_beside_a_hash(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table("proposal 1", ["field", "value"], [["hash", "ab" * 32], [name, "height 12"]])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "height" in line]
+    assert line.split() == [*name.split(), "height", "12"]
+
+
+def test_a_long_line_goes_on_between_words_and_leaves_a_command_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Notes of `status` were lines of 300 characters. What is foreign in one begins no other."""
+    text = "a: 2 of 4 validators\nx, and more; run `assent node rebuild /srv` or assent stop --as /srv/a b"
+    monkeypatch.setenv("COLUMNS", "30")
+    print_folded(text, under=3)
+    assert capsys.readouterr().out.splitlines() == [
+        "a: 2 of 4 validators\\nx, and",
+        "   more; run",
+        "   `assent node rebuild /srv`",
+        "   or",
+        "   assent stop --as /srv/a b",
+    ]
+    monkeypatch.delenv("COLUMNS")
+    print_folded(text)
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_the_table_of_status_fits_a_terminal_of_80_columns_and_folds_no_name(

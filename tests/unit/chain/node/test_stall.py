@@ -13,6 +13,7 @@ from consensus.report import MUTED
 
 FINE = Facts("bank-node", 4, 3, certified=40, executed=40, primary="bureau-node", proved=40)
 WAITING = replace(FINE, pending=True, seconds=12.0)
+MANY_AWAY = tuple(Away(f"n{number}", f"10.0.0.{number}:1", 1.0, "gone") for number in range(9))
 AWAY = Away("registry-node", "127.0.0.1:30320", 14.0, "connection refused: the node is not running")
 
 CASES: dict[str, tuple[Facts, tuple[str, ...]]] = {
@@ -184,3 +185,10 @@ def test_a_stall_is_work_that_waits_long_at_one_height_whatever_its_phases() -> 
     assert stalled(replace(still, stood_s=STALLED_S - 0.1)) == ""
     assert stalled(replace(FINE, stood_s=9_999.0)) == ""
     assert stalled(replace(still, seconds=12.0)).endswith(explain(replace(still, seconds=12.0)))
+
+
+def test_of_many_validators_without_a_connection_a_line_tells_of_few() -> None:
+    said = explain(Facts(name="own", validators=10, quorum=7, away=MANY_AWAY))
+    assert "n3 at 10.0.0.3:1" in said
+    assert "n4 at" not in said
+    assert "; and 5 more, which `assent validator list` names. Start those nodes" in said
