@@ -28,7 +28,6 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 BUNDLE = Path(__file__).resolve().parent
@@ -294,7 +293,7 @@ def all_or_nothing(folder: Path) -> "Iterator[None]":
             signal.signal(number, handler)
 
 
-def stopped(number: int, _: "FrameType | None") -> NoReturn:
+def stopped(number: int, _: object) -> NoReturn:
     """End what is being installed by a signal; raise NotInstalled."""
     raise NotInstalled(
         SIGNALLED + number, f"{signal.Signals(number).name}: stopped, and nothing was installed"

@@ -36,5 +36,5 @@ def test_the_list_of_tokens_has_a_line_a_token_with_whole_times(
     assert max(len(line.rstrip()) for line in lines) <= 80
     (first,) = [line.split() for line in lines if "dashboard" in line]
     assert (first[0], first[3:]) == ("dashboard-of-the-bank-01", ["good", "1000000", "read", "2026-02-02"])
-    (old,) = [line for line in lines if line.startswith("old")]
+    (old,) = [line for line in lines if line.split()[:1] == ["old"]]
     assert old.split() == ["old", "2026-05-28", "20:26", "over", "read", "2026-02-02"]
