@@ -21,7 +21,7 @@ from deploy import install as installer
 from deploy.bundle import SHARED, glibc_of, root_modules
 from deploy.making import REPOSITORY
 from deploy.packing import pack
-from tests.unit.deploy.toys import VERSION, install, installing, toy_bundle, toy_wheel
+from tests.unit.deploy.toys import PATIENCE_S, VERSION, install, installing, toy_bundle, toy_wheel
 
 
 @pytest.fixture
@@ -353,7 +353,7 @@ def test_a_signal_in_the_middle_ends_every_process_of_a_step_and_leaves_nothing(
     ):
         assert told.read(2) == "xx"
         process.send_signal(number)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=PATIENCE_S)[1]
         assert told.read() == ""
     assert process.returncode == 128 + number
     assert said == f"install: {number.name}: stopped, and nothing was installed\n"

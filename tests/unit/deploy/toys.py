@@ -12,6 +12,8 @@ from pathlib import Path
 from deploy.bundle import compose
 
 VERSION = "7.1"
+PATIENCE_S = 600
+"""An environment takes two seconds to make, and minutes on a machine that does much else."""
 MODULE = f"""\
 def main():
     print("assent, version {VERSION}")
@@ -62,4 +64,4 @@ def installing(bundle: Path, *words: str | Path) -> list[str]:
 def install(bundle: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the installer of a bundle with this Python."""
     line = installing(bundle, *words)
-    return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
