@@ -77,7 +77,7 @@ class Gate(asyncio.Protocol):
             text = "too many WebSockets of this address: wait, or ask another node"
             self.refuse(503, text, linger=False)
         elif self._turn is TurnState.LATE:
-            self.refuse(429, self._door.turns.refusal)
+            self.refuse(429, self._door.turns.refusal(self.client))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Free everything at once; nothing waits for the collector of cycles."""
@@ -195,7 +195,7 @@ class Gate(asyncio.Protocol):
         self._ask = None
         if not came:
             self._door.lost("rpc_rate")
-            self.refuse(429, self._door.turns.refusal)
+            self.refuse(429, self._door.turns.refusal(self.client))
             return
         begin, used, owed = perf_counter(), thread_time(), self.reads.pay()
         if self._state is ConnectionState.ASKING:
@@ -296,9 +296,12 @@ class Gate(asyncio.Protocol):
         """Wait for the client's turn; raise Busy."""
         await self._door.turns.take(self.client, light=light)
 
-    def count(self) -> None:
-        """Count a further call of a batch, which shares the turn of the first."""
-        self._door.turns.count(self.client)
+    def count(self) -> bool:
+        """Count a further call of a batch, which shares the turn of the first; False where it may not."""
+        shares = self._door.turns.may_share(self.client)
+        if shares:
+            self._door.turns.count(self.client)
+        return shares
 
     def charge(self, amount: int) -> bool:
         """Reserve memory for what is parsed from the body, in bytes; return False when there is no room."""

@@ -20,6 +20,8 @@ OPEN_PAGES = PAGES[:2]
 """Probes ask for them by whatever name; they tell nothing that a page of elsewhere could use."""
 RPC, SOCKET = "/", "/ws"
 JSON = "application/json"
+SINGLE = ("Authorization", "Origin")
+"""Fields by which a request is let in: of two, what stands before this node may have believed the other."""
 SOCKET_VERSION, SOCKET_KEY_BYTES = "13", 16
 
 
@@ -76,6 +78,9 @@ class Heads:
             raise BadHead(400, "no HTTP/1.1 request")
         message = messages[0][0]
         fields, path = message.headers, message.path.partition("?")[0]
+        for name in SINGLE:
+            if len(fields.getall(name, ())) > 1:
+                raise BadHead(400, f"{name} stands more than once: send it once, or not at all")
         if "Transfer-Encoding" in fields:
             raise BadHead(411, "a request states its Content-Length; it does not come in chunks")
         expected = fields.get("Expect", "").lower()

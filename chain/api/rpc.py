@@ -84,8 +84,8 @@ class Caller(Protocol):
     async def turn(self) -> None:
         """Wait until it is the caller's turn for heavy work; raise Busy."""
 
-    def count(self) -> None:
-        """Count a further call of a batch, which shares the turn of the first."""
+    def count(self) -> bool:
+        """Count a further call of a batch, which shares the turn of the first; False where it may not."""
 
     def charge(self, amount: int) -> bool:
         """Reserve memory for a parsed request, in bytes; return False when there is no room."""
@@ -257,9 +257,8 @@ class Calls:
 
     async def _turn(self, name: str, work: _Work) -> None:
         """Wait for a turn, unless the one at hand is not used up and the call is light."""
-        if work.used < SLICE_S and self._costs.get(name, 0.0) <= HEAVY_S:
-            if work.used:
-                work.caller.count()
+        light = work.used < SLICE_S and self._costs.get(name, 0.0) <= HEAVY_S
+        if light and (not work.used or work.caller.count()):
             return
         await work.caller.turn()
         work.used = 0.0

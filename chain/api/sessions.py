@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -58,8 +58,10 @@ class MemberSessions:
         self._known: dict[bytes, Principal] = {}
         self._known_org, self._known_at = "", -1
         """What the ledger says of sessions and of this node, and at which height it said so."""
-        self._answered: dict[bytes, dict[bytes, int]] = {}
-        """Key -> challenges that it answered, and when each is over."""
+        self._answered: dict[bytes, bytes] = {}
+        """Challenge -> the key that answered it, until it is over: no other key opens one by it."""
+        self._opened: Counter[bytes] = Counter()
+        """Key -> how many of them it answered."""
 
     def challenge(self) -> tuple[bytes, int]:
         """Return a fresh challenge, and when it is over (milliseconds since 1970)."""
@@ -78,7 +80,8 @@ class MemberSessions:
                 f"key {key.hex()[:16]}: no session: it must be a key, in force, of a member that this node "
                 "answers (rpc.members), and sign this node's challenge for this chain and certificate"
             )
-        self._answered.setdefault(key, {})[challenge] = int.from_bytes(challenge[:8])
+        self._answered[challenge] = key
+        self._opened[key] += 1
         secret = os.urandom(32).hex()
         proof, expires = secret_hash(secret), self._wall_ms() + SESSION_MS
         self._sessions[proof] = _Session(key, expires)
@@ -111,22 +114,21 @@ class MemberSessions:
         now = self._wall_ms()
         for proof in [proof for proof, session in self._sessions.items() if session.expires <= now]:
             self._end(proof)
-        for key, answered in list(self._answered.items()):
-            left = {challenge: end for challenge, end in answered.items() if end > now}
-            self._answered[key] = left
-            if not left:
-                del self._answered[key]
+        self._answered = {
+            challenge: key for challenge, key in self._answered.items() if _end_of(challenge) > now
+        }
+        self._opened = Counter(self._answered.values())
 
     def _check_challenge(self, key: bytes, challenge: bytes) -> None:
-        now, answered = self._wall_ms(), self._answered.get(key, {})
+        now = self._wall_ms()
         start, code = challenge[:-_CODE_BYTES], challenge[-_CODE_BYTES:]
         ours = len(challenge) == CHALLENGE_BYTES and hmac.compare_digest(code, self._code(start))
-        if not ours or int.from_bytes(challenge[:8]) <= now or challenge in answered:
+        if not ours or _end_of(challenge) <= now or challenge in self._answered:
             raise Unauthorized(
                 f"challenge {challenge.hex()[:16]}: not of this node, answered already, or older than "
                 f"{CHALLENGE_MS // 1_000} s: ask for another (getChallenge)"
             )
-        if len(answered) >= OPENED_PER_KEY_MAX:
+        if self._opened[key] >= OPENED_PER_KEY_MAX:
             raise LimitError(
                 f"key {key.hex()[:16]}: {OPENED_PER_KEY_MAX} sessions were opened within "
                 f"{CHALLENGE_MS // 1_000} s; go on with one of them (it lasts {SESSION_MS // 60_000} minutes)"
@@ -160,3 +162,8 @@ class MemberSessions:
 
     def _code(self, start: bytes) -> bytes:
         return hmac.digest(self._secret, start, "sha256")[:_CODE_BYTES]
+
+
+def _end_of(challenge: bytes) -> int:
+    """Return when a challenge is over, in milliseconds since 1970."""
+    return int.from_bytes(challenge[:8])

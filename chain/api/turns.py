@@ -146,13 +146,18 @@ class Turns:
         ask = self.ask(client, decide, light=light)
         try:
             if not await granted:
-                raise Busy(self.refusal)
+                raise Busy(self.refusal(client))
         finally:
             ask.cancel()
 
-    @property
-    def refusal(self) -> str:
-        """Text for those whose turn did not come: what the bound is, and what to do."""
+    def refusal(self, client: str) -> str:
+        """Return the text for a client whose turn did not come: what the bound is, and what to do."""
+        if bound := self._bound_of(client):
+            return (
+                f"no turn within {WAIT_MAX_S:.0f} s: {client} may make {bound} requests a second, each call "
+                "of a batch counted; slow down, or ask the node's operator for a token with another "
+                "--requests-per-second"
+            )
         return (
             f"no turn within {WAIT_MAX_S:.0f} s: this node answers {self._rate} requests a second "
             "(rpc.requests_per_second), shared among its clients; slow down, send transactions together, "
@@ -194,6 +199,10 @@ class Turns:
             account = self._accounts.pop(client)
             if not account.owes_nothing(now):
                 self._accounts[client] = account  # behind those that are looked at next time
+
+    def may_share(self, client: str) -> bool:
+        """Tell whether a further call may share a turn: not once a bound of its own is used up."""
+        return not self._bound_of(client) or self._free_in(client, self._loop.time()) <= TICK_S
 
     def count(self, client: str) -> None:
         """Count a turn of a client, or a call that shares the turn of another."""

@@ -437,6 +437,19 @@ async def test_pages_of_elsewhere_reach_neither_calls_nor_sockets(origin: str) -
         assert port.asked == []
 
 
+@pytest.mark.parametrize("name", ["Origin", "authorization"])
+async def test_a_field_that_lets_one_in_stands_once(name: str) -> None:
+    """The first of two was believed: what stands before a node may go by the other."""
+    async with serving() as port:
+        for again in (name, name.upper()):
+            connection = await port.open()
+            own = f"http://{port.server.address}"
+            connection.send(post(a_call("alive"), f"{name}: {own}", f"{again}: http://evil.example"))
+            answer = await connection.answer()
+            assert (answer.status, "stands more than once" in answer.text) == (400, True)
+        assert port.asked == []
+
+
 async def test_a_client_that_names_the_node_itself_as_origin_is_answered() -> None:
     async with serving() as port, aiohttp.ClientSession(headers={"Origin": port.url}) as session:
         async with session.post(port.url, json=json.loads(a_call("alive"))) as response:

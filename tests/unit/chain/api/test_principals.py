@@ -227,6 +227,19 @@ async def test_a_token_may_have_a_rate_of_its_own(tmp_path: Path) -> None:
         assert turns.owed("operator") == 0
 
 
+async def test_the_rate_of_a_token_holds_for_the_calls_of_a_batch(tmp_path: Path) -> None:
+    """What a batch took beyond the bound was forgotten but for a second's worth."""
+    token = a_token("slow", "read", requests_per_second=2)
+    async with known(tmp_path, token, request_timeout_ms=400) as (port, _):
+        batch = b"[" + b",".join([a_call("x")] * 200) + b"]"
+        answers = await called(port, batch, bearer("slow"))
+        assert 1 <= sum("result" in answer for answer in answers) <= 3
+        assert len(answers) == 200
+        turns = port.server.door.turns
+        assert "token:slow may make 2 requests a second" in turns.refusal("token:slow")
+        assert "rpc.requests_per_second" in turns.refusal("operator")
+
+
 async def test_calls_are_counted_by_principal(tmp_path: Path) -> None:
     async with known(tmp_path, a_token("ci", "read")) as (port, _):
         await called(port, a_call("x"), bearer("ci"))

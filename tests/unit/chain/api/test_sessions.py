@@ -93,13 +93,16 @@ def test_a_stranger_opens_nothing_and_leaves_nothing_behind() -> None:
 
 
 def test_a_challenge_is_answered_once_in_time_and_at_the_node_that_gave_it() -> None:
-    place = Place()
+    place = Place(admitted="all")
     key = toy_key("bank")
     challenge, expires = place.sessions.challenge()
     signature = place.signed(key, challenge)
     place.sessions.open(key.public, challenge, signature)
     with pytest.raises(Unauthorized, match="answered already"):
         place.sessions.open(key.public, challenge, signature)
+    for other in ("bureau", "registry"):
+        with pytest.raises(Unauthorized, match="answered already"):
+            place.sessions.open(toy_key(other).public, challenge, place.signed(toy_key(other), challenge))
     of_another, _ = place.another().challenge()
     altered = (expires + 1).to_bytes(8) + challenge[8:]
     for wrong in (of_another, altered, challenge[:-1], b""):

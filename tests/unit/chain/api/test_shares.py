@@ -328,7 +328,7 @@ def test_a_turn_that_does_not_come_in_time_is_refused_and_names_the_setting() ->
         turns.settle()
     assert sum(item.served for item in greedy) <= 3 * WAIT_MAX_S + 2
     assert sum(item.refused for item in greedy) > 0
-    assert "rpc.requests_per_second" in turns.refusal
+    assert "rpc.requests_per_second" in turns.refusal("a")
 
 
 async def test_a_refused_turn_is_a_declared_error() -> None:
