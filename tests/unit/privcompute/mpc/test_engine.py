@@ -33,7 +33,7 @@ def one(program: Callable[[PlaintextEngine], Steps[Any]]) -> Any:
 @given(st.lists(reals, min_size=1, max_size=20))
 def test_a_number_survives_encoding_within_half_an_ulp(values: list[float]) -> None:
     words = ring.encode(values, ring.FRACTION_BITS)
-    assert np.max(np.abs(ring.decode(words, ring.FRACTION_BITS) - values)) <= ring.ULP / 2
+    assert np.max(np.abs(ring.decode(words, ring.FRACTION_BITS) - values)) <= 2.0 ** -(ring.FRACTION_BITS + 1)
 
 
 @FIXED
