@@ -227,7 +227,7 @@ def _needs(asked: ReleaseAsked, by_row: bool, label: Label, raised: int) -> list
     found = []
     for way, columns in (*ways.items(), ("match", label.match)):
         for column in bits_of(columns):
-            use = "plain" if way in ("count", "sum") and raised >> column & 1 else needs[way]
+            use = "plain" if way in FIGURES and raised >> column & 1 else needs[way]
             found.append((column, way, use))
     return sorted(found)
 
@@ -237,12 +237,12 @@ def _chosen_by_receiver(
 ) -> tuple[bool, int]:
     """Return whether an exact figure rests on columns of its receiver, and which of others then need `plain`.
 
-    Groups or weights that the receiver chose tell it of single rows of the others.
+    Groups, weights or limits that the receiver chose tell it of single rows of the others.
     """
     if by_row or asked.mechanism or asked.receiver == SHARES:
         return False, 0
     own = others = 0
-    for column in bits_of(label.count | label.sum | label.figure):
+    for column in bits_of(label.in_figures):
         if datasets[graph.columns[column].dataset].owner == asked.receiver:
             own |= 1 << column
         else:
@@ -328,7 +328,7 @@ def against(
         constraint = grants.get((use.dataset, use.column), "")
         if use.use not in COVERS.get(constraint, ()):
             reason = _WHY[use.way]
-            if use.use == "plain" and use.way in ("count", "sum"):
+            if use.use == "plain" and use.way in ("count", "tally", "sum"):
                 reason += ", together with a column that the receiver owns"
             name = releases[use.release].name
             found.append(ColumnRefusal(use.dataset, use.column, constraint, use.use, name, reason))

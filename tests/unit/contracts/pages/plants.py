@@ -152,12 +152,19 @@ PLANTS: dict[str, Plant] = {
     ),
     "the receiver may choose": _releases("return own != 0, others if own else 0", "return own != 0, 0"),
     "the receiver's sums are no choice": _releases(
-        "for column in bits_of(label.count | label.sum | label.figure):",
-        "for column in bits_of(label.count):",
+        "for column in bits_of(label.in_figures):",
+        "for column in bits_of(label.count | label.tally | label.figure):",
     ),
     "the receiver's keys are no choice": _releases(
+        "for column in bits_of(label.in_figures):",
+        "for column in bits_of(label.tally | label.sum | label.figure):",
+    ),
+    "the receiver's limits are no choice": _releases(
+        "for column in bits_of(label.in_figures):",
         "for column in bits_of(label.count | label.sum | label.figure):",
-        "for column in bits_of(label.sum | label.figure):",
+    ),
+    "comparisons with what the receiver chose are comparisons": _releases(
+        'use = "plain" if way in FIGURES and', 'use = "plain" if way in ("count", "sum") and'
     ),
     "aggregates cover comparisons": _releases(
         '"aggregate-only": ("aggregate", "encrypted"),',

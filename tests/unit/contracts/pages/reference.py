@@ -345,7 +345,7 @@ def _needs(made: Made, x: Value, to: str, noise: bool) -> set[tuple[str, str]]:
         held = _mentioned(made, cells + list(x.mask))
         return {(column, "join" if column.endswith(".id") else "plain") for column in held}
     ways = {way for cell in cells for atom in _atoms(made, cell) for way in _ways(made, atom)}
-    own = any(OWNERS[c.split(".")[0]] == to and way in ("count", "sum", "figure") for c, way in ways)
+    own = any(OWNERS[c.split(".")[0]] == to and way != "match" for c, way in ways)
     needed = set()
     for column, way in ways:
         use = {
@@ -358,7 +358,7 @@ def _needs(made: Made, x: Value, to: str, noise: bool) -> set[tuple[str, str]]:
         if noise and way == "figure":
             use = "aggregate"
         others = OWNERS[column.split(".")[0]] != to
-        if not noise and own and others and way in ("count", "sum"):
+        if not noise and own and others and way != "match":
             use = "plain"
         needed.add((column, use))
     return needed

@@ -116,6 +116,16 @@ ATTACKS: dict[str, tuple[str, str, str]] = {
         "ill plain",
         "it is summed without weights, together with a column that the receiver owns",
     ),
+    "counts above limits that the receiver chose": (
+        OUT.format("count(rows.loans.limit <= rows.people.debt)"),
+        "debt plain",
+        "its comparisons with another owner's column are counted, together with a column that the receiver owns",
+    ),
+    "counts of comparisons over groups that the receiver chose": (
+        OUT.format("count(rows.people.ill & (rows.loans.limit <= rows.people.debt))"),
+        "ill plain",
+        "it chooses the rows that are counted or summed, together with a column that the receiver owns",
+    ),
     "a crafted threshold": (
         OUT.format("count(rows, where=rows.people.income > 3.1)"),
         "income plain",
@@ -311,7 +321,8 @@ HONEST = {
     "means by two groups": OUT.format("mean(rows.people.income, by=rows.people.home, where=rows.people.ill)"),
     "a deviation": OUT.format("sqrt(mean(rows.people.age ** 2) - mean(rows.people.age) ** 2)"),
     "registered bins": OUT.format("count(rows, by=bins(rows.people.income))"),
-    "counted comparisons": OUT.format("count(rows.people.debt > rows.loans.limit)"),
+    "counted comparisons for somebody else": 'release(count(rows.people.debt > rows.loans.limit), to="state", exact=True)',
+    "counted comparisons with noise": NOISY.format("count(rows.people.debt > rows.loans.limit)"),
     "a noisy mean of what is computed": NOISY.format(
         "mean(clip(rows.people.income * rows.loans.weight, 0, 9))"
     ),
