@@ -100,6 +100,12 @@ def _warnings(act: str, k: int, asked: KeysAsked, keys: list[PersonsKey]) -> lis
             f"fewer than {k} admins can still register another key that counts; to ask as many of them: "
             f"assent org eyes keys {k}"
         )
+    for beside in ("approvers", "versions") if act == "approvals" else ():
+        if asked.acts.get(beside, 1) < k:
+            lines.append(
+                f"fewer than {k} keys can still do {beside}, and so decide who approves; to ask as many of them: "
+                f"assent org eyes {beside} {k}"
+            )
     return lines
 
 

@@ -197,10 +197,15 @@ class Labels:
         return through(name, [label.spread for label in labels])
 
     def _of_key(self, node: int, labels: Sequence[Label]) -> Label:
+        """Categories and bins that are registered choose groups; any other text, an identifier's too, chooses a row."""
         (label,) = labels
-        if label.only("raw"):
+        if label.only("raw") and not any(self._unregistered(column) for column in bits_of(label.raw)):
             return Label(key=label.raw, match=label.match, spread=BIT)
         return self._of_local(node, labels)
+
+    def _unregistered(self, column: int) -> bool:
+        read = self.graph.columns[column]
+        return read.kind == "text" and not read.categories
 
     def _of_not(self, node: int, labels: Sequence[Label]) -> Label:
         (label,) = labels

@@ -76,7 +76,8 @@ class Tables:
             known = list(schema.columns)
             near = get_close_matches(name, known[:_SUGGESTED_FROM], n=3) or known[:6]
             raise Unfit("COLUMN", f"dataset {dataset} has no column {name!r}", ", ".join(near) or "no column")
-        categories, bins = schema.categories.get(name, 0), schema.bins.get(name, 0)
+        categories = 0 if kind != "category" or name in schema.key else schema.categories.get(name, 0)
+        bins = schema.bins.get(name, 0)
         return self.build.column(ColumnRead(place, name, COLUMN_KINDS[kind], categories, bins))
 
     def union(self, tables: Sequence[PageTable]) -> PageTable:

@@ -201,6 +201,8 @@ def test_who_asks_for_as_many_keys_as_there_are_is_warned(town: Town) -> None:
     assert told.exit_code == 0, told.output
     assert "all 3 keys that count for it are needed" in told.output
     assert "assent org eyes keys 3" in told.output
+    assert "assent org eyes approvers 3" in told.output
+    assert "assent org eyes versions 3" in told.output
 
 
 def test_what_is_asked_is_shown_by_act_and_in_org_show(town: Town) -> None:

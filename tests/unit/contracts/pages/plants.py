@@ -83,6 +83,9 @@ PLANTS: dict[str, Plant] = {
     "figures in rows do not cross": _labels(
         "crossed = every.crossed or every.in_figures != 0", "crossed = every.crossed"
     ),
+    "identifiers choose groups": _labels(
+        '        return read.kind == "text" and not read.categories\n', "        return False\n"
+    ),
     "or of keys is a key": _flow("or", "local", "both"),
     "own thresholds compare": _labels("if one.raw and other.raw and one.only", "if one.only"),
     "columns of one owner compare": _labels(

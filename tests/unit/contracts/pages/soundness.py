@@ -18,7 +18,9 @@ from tests.unit.contracts.pages.reference import Reference
 
 SCHEMAS = {
     "loans": DatasetSchema(
-        "bank", {"id": "text", "w": "decimal", "r": "integer", "k": "category", "m": "boolean"}
+        "bank",
+        {"id": "text", "w": "decimal", "r": "integer", "k": "category", "m": "boolean"},
+        categories={"k": 3},
     ),
     "people": DatasetSchema(
         "city",
@@ -31,6 +33,7 @@ SCHEMAS = {
             "b": "boolean",
             "t": "timestamp",
         },
+        categories={"h": 3},
     ),
 }
 FORGIVEN = frozenset({"NOISE_UNBOUNDED", "NOISE_ON_ROWS"})

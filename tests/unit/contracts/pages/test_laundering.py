@@ -15,7 +15,9 @@ from contracts.pages.tables import DatasetSchema
 
 SCHEMAS = {
     "loans": DatasetSchema(
-        "bank", {"id": "text", "weight": "integer", "kind": "category", "mark": "boolean", "limit": "decimal"}
+        "bank",
+        {"id": "text", "weight": "integer", "kind": "category", "mark": "boolean", "limit": "decimal"},
+        categories={"kind": 3},
     ),
     "people": DatasetSchema(
         "city",
@@ -25,13 +27,15 @@ SCHEMAS = {
             "income": "decimal",
             "home": "category",
             "ill": "boolean",
-            "name": "text",
+            "name": "category",
             "debt": "decimal",
             "score": "decimal",
             "key": "text",
             "flag": "boolean",
             "seen": "timestamp",
         },
+        ("id",),
+        categories={"home": 3, "name": 3},
     ),
 }
 OWN = {("loans", name): "plain" for name in SCHEMAS["loans"].columns}
@@ -209,8 +213,28 @@ ATTACKS: dict[str, tuple[str, str, str]] = {
     ),
     "an identifier as groups": (
         OUT.format("count(rows, by=rows.people.key)"),
-        "key aggregate",
-        "it chooses the rows that are counted or summed",
+        "key plain",
+        FIGURE,
+    ),
+    "all but one identifier": (
+        OUT.format('sum(people.income) - sum(people.income, where=~(people.id == "u1"))'),
+        "income plain",
+        FIGURE,
+    ),
+    "a count of one identifier and of a group": (
+        OUT.format('count(people, where=(people.id == "u1") & people.ill)'),
+        "ill plain",
+        FIGURE,
+    ),
+    "rows of one identifier": (
+        f'one = filter(people, people.id == "u1")\n    {OUT.format("sum(one.income)")}',
+        "income plain",
+        FIGURE,
+    ),
+    "a text without categories": (
+        OUT.format('sum(people.income, where=people.key == "u1")'),
+        "income plain",
+        FIGURE,
     ),
     "an identifier compared": (OUT.format('rows.people.id == "u1"'), "id plain", ROW),
     "a column that nobody granted": (
