@@ -103,7 +103,7 @@ def _warnings(act: str, k: int, asked: KeysAsked, keys: list[PersonsKey]) -> lis
     for beside in ("approvers", "versions") if act == "approvals" else ():
         if asked.acts.get(beside, 1) < k:
             lines.append(
-                f"fewer than {k} keys can still do {beside}, and so decide who approves; to ask as many of them: "
+                f"fewer than {k} keys can still do {beside}, and so decide who approves; to ask as many: "
                 f"assent org eyes {beside} {k}"
             )
     return lines

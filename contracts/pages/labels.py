@@ -197,7 +197,7 @@ class Labels:
         return through(name, [label.spread for label in labels])
 
     def _of_key(self, node: int, labels: Sequence[Label]) -> Label:
-        """Categories and bins that are registered choose groups; any other text, an identifier's too, chooses a row."""
+        """Registered categories and bins choose groups; any other text, as an identifier, chooses rows."""
         (label,) = labels
         if label.only("raw") and not any(self._unregistered(column) for column in bits_of(label.raw)):
             return Label(key=label.raw, match=label.match, spread=BIT)

@@ -123,7 +123,8 @@ ATTACKS: dict[str, tuple[str, str, str]] = {
     "counts above limits that the receiver chose": (
         OUT.format("count(rows.loans.limit <= rows.people.debt)"),
         "debt plain",
-        "its comparisons with another owner's column are counted, together with a column that the receiver owns",
+        "its comparisons with another owner's column are counted, together with a column that the receiver"
+        " owns",
     ),
     "counts of comparisons over groups that the receiver chose": (
         OUT.format("count(rows.people.ill & (rows.loans.limit <= rows.people.debt))"),
@@ -345,7 +346,9 @@ HONEST = {
     "means by two groups": OUT.format("mean(rows.people.income, by=rows.people.home, where=rows.people.ill)"),
     "a deviation": OUT.format("sqrt(mean(rows.people.age ** 2) - mean(rows.people.age) ** 2)"),
     "registered bins": OUT.format("count(rows, by=bins(rows.people.income))"),
-    "counted comparisons for somebody else": 'release(count(rows.people.debt > rows.loans.limit), to="state", exact=True)',
+    "counted comparisons for somebody else": OUT.replace("bank", "state").format(
+        "count(rows.people.debt > rows.loans.limit)"
+    ),
     "counted comparisons with noise": NOISY.format("count(rows.people.debt > rows.loans.limit)"),
     "a noisy mean of what is computed": NOISY.format(
         "mean(clip(rows.people.income * rows.loans.weight, 0, 9))"
