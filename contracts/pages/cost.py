@@ -45,6 +45,8 @@ _REP3: Mapping[str, tuple[int, int]] = {
     "align": (1, 8),
 }
 """Rounds, and bytes a cell of the result. What an owner makes of its own column is shared with it."""
+_OF_WHOLE: Mapping[str, tuple[int, int]] = {"sqrt": (12, 67), "log": (11, 59)}
+"""What more of whole numbers: a comparison that finds those beyond the range of reals, and what follows."""
 FACTORS: Mapping[str, Mapping[str, tuple[int, int]]] = {"dh-psi": {}, "rep3": _REP3}
 """By profile; what has no factor costs nothing there. All there is to `dh-psi` are joins."""
 
@@ -140,4 +142,7 @@ def cost_of(
         stages = whole(1).over(f"log2 {size}") if isinstance(size, str) else whole((size - 1).bit_length())
         return 0, cells_of(args[0].shape).times(59), stages.times(11)
     rounds, per_cell = factors.get(name, _LOCAL)
+    if name in _OF_WHOLE and rounds and args[0].kind in ("integer", "bit"):
+        more_rounds, more_bytes = _OF_WHOLE[name]
+        rounds, per_cell = rounds + more_rounds, per_cell + more_bytes
     return rounds, cells_of(cells.shape).times(per_cell), nothing

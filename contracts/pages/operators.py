@@ -101,6 +101,8 @@ def _on_cells(bench: Workbench, op: ast.operator, one: Any, other: Any) -> Secre
         raise Unfit(
             "OPERATOR", f"{type(op).__name__} of cells", "+ - * / @ ** & |, and bins(column) for whole parts"
         )
+    if name == "divide" and isinstance(other, Fraction) and other < 0:
+        return build.apply(name, [build.apply("negative", [one]), -other])
     return build.apply(name, [one, other])
 
 

@@ -42,14 +42,16 @@ def evaluate(plan: Plan, world: ClearData) -> dict[str, tuple[Array, Array | Non
     }
 
 
-def evaluate_nodes(plan: Plan, world: ClearData) -> list[Any]:
-    """Return the value of every node; those of a loop's body are of its last turn."""
-    return _Run(plan, world).every()
+def evaluate_nodes(plan: Plan, world: ClearData) -> tuple[list[Any], dict[int, float]]:
+    """Return the value of every node, of a loop's last turn, and how far each with numbers reaches in all."""
+    run = _Run(plan, world)
+    return run.every(), run.reach
 
 
 class _Run:
     def __init__(self, plan: Plan, world: ClearData) -> None:
         self.plan, self.world, self.graph = plan, world, plan.graph
+        self.reach: dict[int, float] = {}
         self.values: list[Any] = [None] * len(plan.graph)
         self.turn: dict[int, int] = {}
         self.carried: dict[int, list[Array]] = {}
@@ -69,8 +71,15 @@ class _Run:
                     continue
             else:
                 self.values[node] = self.value(node, name, args, self.graph.attrs[node])
+                self._note(node)
             node += 1
         return self.values
+
+    def _note(self, node: int) -> None:
+        value = self.values[node]
+        if self.graph.cells[node].kind in ("real", "integer") and value is not None and np.size(value):
+            reach = float(np.max(np.abs(np.asarray(value, np.float64))))
+            self.reach[node] = max(reach, self.reach.get(node, 0.0))
 
     def value(self, node: int, name: str, args: tuple[int, ...], attrs: tuple[str, ...]) -> Any:
         x = [self.values[arg] for arg in args]

@@ -3,8 +3,8 @@
 A value is in shares or public. Bits and whole numbers have no fraction bits, reals have 16; whole numbers
 that meet reals are below 2^46 in magnitude, reals and their products below 2^30 (ring.py). Errors, in
 ulp = 2^-16: sums, products with whole numbers, comparisons, choices and extremes are exact; a product of
-reals errs by 1; one with a public fraction by 2, and by 2^-32 of it; quotients, roots, exponentials and
-logarithms as the engine says (engine.py).
+reals errs by 1; one with a public fraction by 2, and by 2^-32 of it, or by 4 for whole numbers; quotients,
+roots, exponentials and logarithms as the engine says (engine.py).
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ Operand: TypeAlias = Shared | PublicCells
 BLOCK_CELLS = 1 << 17
 """Cells that are compared at a time: bounds memory at about 60 MB."""
 _MANTISSA_BITS = 16
+_REAL_MAX = 1 << 30
+_WHOLE_BITS = 31
+"""Fraction bits of a factor of whole numbers: with a product below 2^30, below 2^62 together."""
 
 
 def bits_for(kind: str) -> int:
@@ -94,18 +97,20 @@ def multiply(engine: Engine, x: Operand, y: Operand) -> Steps[Shared]:
         )
     number = y.uniform
     if number is None:
-        return (yield from engine.mul(in_shares(engine, x, "real"), in_shares(engine, y, "real")))
+        return (yield from engine.mul(x, in_shares(engine, y, "real")))
     made = yield from scaled(engine, x, number)
     return made.broadcast_to(np.broadcast_shapes(x.shape, y.shape))
 
 
 def scaled(engine: Engine, x: Shared, factor: Fraction) -> Steps[Shared]:
-    """Return the product with a public fraction, as reals: within 2 ulp, and 2^-32 of the product."""
-    whole, parts = _split(factor)
-    x = x.upscale(FRACTION_BITS) if not x.fraction_bits else x
-    made = x.mul_public(whole)
+    """Return the product with a public fraction, as reals, for a product below 2^30.
+
+    Reals, below 2^30, come within 2 ulp and 2^-32 of the product; whole numbers, below 2^46, within 4 ulp.
+    """
+    whole, parts = _split(factor, x.fraction_bits)
+    made = (x if x.fraction_bits else x.upscale(FRACTION_BITS)).mul_public(whole)
     products = [
-        engine.truncate(Shared(x.mul_public(mantissa).words, FRACTION_BITS + bits))
+        engine.truncate(Shared(x.mul_public(mantissa).words, x.fraction_bits + bits))
         for mantissa, bits in parts
     ]
     for part in (yield from parallel(*products)) if products else ():
@@ -114,19 +119,25 @@ def scaled(engine: Engine, x: Shared, factor: Fraction) -> Steps[Shared]:
 
 
 @lru_cache(maxsize=1_024)
-def _split(factor: Fraction) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """Return a whole number and up to two (mantissa, fraction bits) whose sum is the factor, nearly."""
+def _split(factor: Fraction, fraction_bits: int) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Return a whole number and up to three (mantissa, fraction bits) whose sum is the factor, nearly.
+
+    Raw cells are below 2^46 in magnitude, so mantissas of 16 bits keep their products below 2^62. Where cells
+    are whole numbers, a product below 2^30 allows a first one of 31 fraction bits as well.
+    """
     whole = round(factor)
     rest = factor - whole
+    least, count = (0, 2) if fraction_bits else (_WHOLE_BITS, 3)
+    most = SHIFT_MAX + FRACTION_BITS - fraction_bits
     parts: list[tuple[int, int]] = []
-    while rest and len(parts) < 2:
-        bits = _MANTISSA_BITS - math.frexp(abs(rest))[1]
-        if bits > SHIFT_MAX:
-            break
+    while rest and len(parts) < count:
+        bits = min(most, max(least, _MANTISSA_BITS - math.frexp(abs(rest))[1]))
         mantissa = round(rest * (1 << bits))
         parts.append((mantissa, bits))
         rest -= Fraction(mantissa, 1 << bits)
-    return whole, tuple(parts)
+        if bits == most:
+            break
+    return whole, tuple(part for part in parts if part[0])
 
 
 def divide(engine: Engine, x: Operand, y: Operand) -> Steps[Shared]:
@@ -249,6 +260,30 @@ def _function(name: str) -> Callable[..., Steps[Shared]]:
     return run
 
 
+def _root_or_log(name: str) -> Callable[..., Steps[Shared]]:
+    of_reals = _function(name)
+
+    def run(engine: Engine, x: Operand) -> Steps[Shared]:
+        if kind_of(x) == "real":
+            return (yield from of_reals(engine, x))
+        whole = in_shares(engine, x, "integer")
+        return (yield from by_blocks(lambda part: _of_whole(engine, name, part), whole))
+
+    return run
+
+
+def _of_whole(engine: Engine, name: str, x: Shared) -> Steps[Shared]:
+    """Return the root or logarithm of whole numbers below 2^46; from 2^30 on, of their parts by 2^16."""
+    large = engine.constant(1) - (yield from engine.less_than(x, engine.constant(_REAL_MAX)))
+    as_it_is, by_part = x.upscale(FRACTION_BITS), Shared(x.words, FRACTION_BITS)
+    taken = as_it_is + (yield from engine.mul(large, by_part - as_it_is))
+    if name == "log":
+        more = large.mul_public(round(FRACTION_BITS * math.log(2) * (1 << FRACTION_BITS)))
+        return (yield from engine.log(taken)) + Shared(more.words, FRACTION_BITS)
+    root = yield from engine.sqrt(taken)
+    return root + (yield from engine.mul(large, root.mul_public((1 << FRACTION_BITS // 2) - 1)))
+
+
 def _real(engine: Engine, x: Operand) -> Steps[Shared]:
     yield from ()
     return in_shares(engine, x, "real")
@@ -264,9 +299,9 @@ _CELLWISE: Mapping[str, Callable[..., Steps[Shared]]] = {
     "absolute": _absolute,
     "minimum": _extreme(False),
     "maximum": _extreme(True),
-    "sqrt": _function("sqrt"),
+    "sqrt": _root_or_log("sqrt"),
     "exp": _function("exp"),
-    "log": _function("log"),
+    "log": _root_or_log("log"),
     "sigmoid": _function("sigmoid"),
     "less": less,
     "less_equal": _less_equal,

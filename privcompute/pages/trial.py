@@ -39,8 +39,12 @@ from privcompute.pages.releases import PageOutputs, results
 PARTIES = 3
 JOB = bytes(32)
 """The job of a trial: the same lots are drawn every time."""
-_REAL_MAX = 2.0**30
-_WHOLE_MAX = 2.0**46
+_MOST: Mapping[str, float] = {"real": 2.0**30, "integer": 2.0**46}
+_KINDS: Mapping[str, str] = {"real": "reals", "integer": "whole numbers"}
+_TAKEN: Mapping[str, tuple[tuple[str, float], ...]] = {
+    "divide": (("what 'divide' divides", 2.0**45), ("the divisor of 'divide'", 2.0**30)),
+}
+"""What primitives take, and below what it lies where it is whole numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +118,25 @@ def try_out(
     local = run_local([_party(plan, run, me, entropy(ENTROPY_BYTES)) for me, run in enumerate(runs)])
     opened, outputs = local.results[0]
     said = {one["name"]: one for one in results(opened, outputs.public)["figures"]}
-    values = evaluate_nodes(plan, _clear_data(plan, samples, runs[0], _joined_of(runs)))
+    values, reach = evaluate_nodes(plan, _clear_data(plan, samples, runs[0], _joined_of(runs)))
     figures = []
     for asked in plan.asked:
         if asked.receiver == SHARES:
             continue
         one = said[asked.name]
-        joint = np.array(one["value"], dtype=object).astype(np.float64)
-        clear = np.broadcast_to(np.asarray(values[asked.value], np.float64), joint.shape)
+        clear = np.asarray(values[asked.value], np.float64)
+        joint = _said(one["value"], clear.shape)
         figures.append(Beside(asked.name, asked.receiver, one["axes"], clear, joint))
     kept = {name: value.shape for name, value in outputs.kept.items()}
-    warnings = tuple(_too_large(plan, values))
+    warnings = tuple(_too_large(plan, reach))
     return Trial(tuple(figures), kept, runs[0].rows, max(local.rounds), max(local.sent_bytes), warnings)
+
+
+def _said(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return a result's value as an array: NaN in every cell of what is hidden, in whatever depth."""
+    if value is None or not shape:
+        return np.full(shape, np.nan if value is None else float(value))
+    return np.array([_said(one, shape[1:]) for one in value], np.float64).reshape(shape)
 
 
 def _party(plan: Plan, run: PageRun, me: int, entropy: bytes) -> Steps[tuple[dict[str, Any], PageOutputs]]:
@@ -230,19 +241,22 @@ def _clear_data(
     return ClearData(data, domains, lots, joined)
 
 
-def _too_large(plan: Plan, values: Sequence[Any]) -> list[str]:
-    """Return a warning for each primitive whose values lie beyond what shares hold."""
+def _too_large(plan: Plan, reach: Mapping[int, float]) -> list[str]:
+    """Return a warning for each primitive that takes or gives what lies beyond its range on shares."""
+    graph = plan.graph
     found: dict[str, str] = {}
-    limits = {"real": (_REAL_MAX, "reals"), "integer": (_WHOLE_MAX, "whole numbers")}
-    for node, value in enumerate(values):
-        most, what = limits.get(plan.graph.cells[node].kind, (0.0, ""))
-        if not what or value is None or not np.size(value):
-            continue
-        reach = float(np.max(np.abs(np.asarray(value, np.float64))))
-        if reach >= most:
-            name = plan.graph.name(node)
-            found[name] = (
-                f"a value of {name!r} reaches {reach:.3g}; shares hold {what} below {most:.3g}: rescale its"
-                " columns, if it is not one owner's own"
-            )
-    return [found[name] for name in sorted(found)]
+    for node in sorted(reach):
+        name, kind = graph.name(node), graph.cells[node].kind
+        if reach[node] >= _MOST[kind]:
+            found[name] = _beyond(f"a value of {name!r}", reach[node], _MOST[kind], kind)
+        for (part, most), arg in zip(_TAKEN.get(name, ()), graph.args[node], strict=False):
+            if graph.cells[arg].kind == "integer" and reach.get(arg, 0.0) >= most:
+                found[part] = _beyond(part, reach[arg], most, "integer")
+    return [found[key] for key in sorted(found)]
+
+
+def _beyond(what: str, reach: float, most: float, kind: str) -> str:
+    return (
+        f"{what} reaches {reach:.3g}; shares hold {_KINDS[kind]} below {most:.3g} there: rescale its columns,"
+        " if it is not one owner's own"
+    )

@@ -204,7 +204,7 @@ def world(plan: Plan, data: Data) -> ClearData:
 
 def wanted(plan: Plan, data: Data) -> np.ndarray:
     one = plan.asked[0]
-    values = evaluate_nodes(plan, world(plan, data))
+    values, _ = evaluate_nodes(plan, world(plan, data))
     cells = np.asarray(values[one.value], float)
     if one.rows is None:
         return cells
