@@ -31,7 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def process_as_found(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Restore what a simulation changes for its whole process: its logs and its rule of passing over."""
+    """Restore what a simulation changes for its whole process: its logs and its rule of passing over.
+
+    Commands print as into a pipe: a worker of xdist has COLUMNS of its own.
+    """
+    monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(passing, "PASSED_OVER_HEIGHTS", passing.PASSED_OVER_HEIGHTS)
     disabled = logging.root.manager.disable
     yield
