@@ -56,6 +56,11 @@ def votes_words(ready: dict[str, Any]) -> str:
 
 def next_step(ready: dict[str, Any], approve: str, commit: str) -> str:
     """Say what an open proposal waits for."""
+    if ready["status"] == "void":
+        return (
+            "it is void: since it was proposed, members replaced the admin keys of its proposer, or of the "
+            "organisation that it is about; propose it again, if it is still wanted"
+        )
     if ready["status"] != "open":
         return f"it is {ready['status']}"
     if not ready["passed"]:

@@ -25,7 +25,13 @@ from chain.primitives.keyfile import (
     save_key,
 )
 from chain.primitives.onechange import one_change
-from chain.primitives.possession import prove_possession, proves_possession
+from chain.primitives.possession import (
+    REGISTRATION,
+    REPLACEMENT,
+    Purpose,
+    prove_possession,
+    proves_possession,
+)
 
 NEW_VARIABLE = "ASSENT_NEW_PASSPHRASE"
 KEY_HELP = "the key file, or KEY:PROOF as its holder prints it with assent key prove"
@@ -105,11 +111,13 @@ def show(file: Path, as_json: bool) -> None:
 @file_argument
 @click.option("--org", "org_id", required=True, help="The organisation that registers the key.")
 @click.option("--genesis", type=click.Path(path_type=Path), required=True, help="The chain's genesis file.")
+@click.option("--replacement", is_flag=True, help="For members to put it in the place of lost admin keys.")
 @json_option
 @reports_errors
-def prove(file: Path, org_id: str, genesis: Path, as_json: bool) -> None:
+def prove(file: Path, org_id: str, genesis: Path, replacement: bool, as_json: bool) -> None:
     """Print KEY:PROOF of the key in FILE: what another member's command takes to register it."""
-    proved = prove_key(load_key(file), load_genesis(genesis).chain_id, org_id)
+    purpose: Purpose = REPLACEMENT if replacement else REGISTRATION
+    proved = prove_key(load_key(file), load_genesis(genesis).chain_id, org_id, purpose)
     if as_json:
         print_json({"public": proved.public.hex(), "proof": proved.proof.hex(), "org": org_id})
     else:
@@ -127,30 +135,36 @@ class ProvedKey:
         return f"{self.public.hex()}:{self.proof.hex()}"
 
 
-def prove_key(key: PrivateKey, chain_id: bytes, org: str) -> ProvedKey:
-    """Return a key with the proof that its holder lets this organisation register it."""
-    return ProvedKey(key.public, prove_possession(key, chain_id, org))
+def prove_key(key: PrivateKey, chain_id: bytes, org: str, purpose: Purpose = REGISTRATION) -> ProvedKey:
+    """Return a key with the proof that its holder lets it be registered for this organisation."""
+    return ProvedKey(key.public, prove_possession(key, chain_id, org, purpose))
 
 
-def proved_key(text: str, option: str, chain_id: bytes, org: str) -> ProvedKey:
+def proved_key(
+    text: str, option: str, chain_id: bytes, org: str, purpose: Purpose = REGISTRATION
+) -> ProvedKey:
     """Read a key file, which is opened to sign the proof, or KEY:PROOF as its holder printed it.
 
-    Raises KeyFileError naming the option, also for a proof that does not hold for this organisation or chain.
+    Raises KeyFileError naming the option, also for a proof that does not hold for this organisation, chain
+    or purpose.
     """
     path = Path(text)
     if path.is_file():
-        return prove_key(load_key(path), chain_id, org)
+        return prove_key(load_key(path), chain_id, org, purpose)
+    command = f"assent key prove FILE --org {org} --genesis GENESIS"
+    if purpose == REPLACEMENT:
+        command += " --replacement"
     try:
         public, proof = [bytes.fromhex(part) for part in text.split(":")]
     except ValueError:
         raise KeyFileError(
-            f"{option} {text[:80]!r}: neither a key file nor KEY:PROOF; its holder prints that with: "
-            f"assent key prove FILE --org {org} --genesis GENESIS"
+            f"{option} {text[:80]!r}: neither a key file nor KEY:PROOF; "
+            f"its holder prints that with: {command}"
         ) from None
-    if not proves_possession(public, proof, chain_id, org):
+    if not proves_possession(public, proof, chain_id, org, purpose):
         raise KeyFileError(
             f"{option} {text[:80]!r}: the proof does not hold for {org!r} on chain {chain_id.hex()[:16]}; "
-            f"its holder prints one with: assent key prove FILE --org {org} --genesis GENESIS"
+            f"its holder prints one with: {command}"
         )
     return ProvedKey(public, proof)
 

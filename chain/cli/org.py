@@ -22,6 +22,7 @@ from chain.ledger.block import Receipt
 from chain.ledger.genesis import ROLES
 from chain.primitives.errors import ConfigError
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.possession import REPLACEMENT
 from chain.primitives.values import Value
 
 KEY_ROLES = ("admin", "steward", "agent")
@@ -185,11 +186,13 @@ _standing("propose-reinstate", "reinstate_org", "Propose to end the suspension o
 def propose_key(
     session: Session, org_id: str, new_key: str, reason: str, not_before: int, as_json: bool
 ) -> None:
-    """Propose KEY (KEY:PROOF of assent key prove) as the one admin key of ID, which lost its last.
+    """Propose KEY as the one admin key of ID, which lost its last.
 
-    Every other admin key of ID ends. It can object for three days, with assent proposal object.
+    KEY is its file, or KEY:PROOF as its holder printed it with assent key prove --replacement.
+    Every other admin key of ID ends, and its votes and proposals until then are void. It can object for three
+    days, with assent proposal object.
     """
-    key = proved_key(new_key, "KEY", session.chain_id(), org_id)
+    key = proved_key(new_key, "KEY", session.chain_id(), org_id, REPLACEMENT)
     payload: dict[str, Value] = {"org": org_id, "key": key.public, "proof": key.proof}
     propose(session, "replace_key", payload, reason, not_before, as_json)
 

@@ -43,8 +43,8 @@ _REMEDIES: Mapping[str, str] = {
     "TOO_MANY_KEYS": "an organisation has at most 32 active keys; revoke one: assent org revoke-key",
     "TOO_MANY_KEYS_TODAY": "an organisation registers at most 64 keys a day (UTC); register it tomorrow, and "
     "end a key that is no longer safe at once: assent org revoke-key",
-    "BAD_PROOF": "the proof of possession does not hold for this organisation and chain; its holder makes "
-    "one with: assent key prove FILE --org ID --genesis GENESIS",
+    "BAD_PROOF": "the proof of possession does not hold for this organisation, chain and purpose; its holder "
+    "makes one with: assent key prove FILE --org ID --genesis GENESIS (--replacement for propose-key)",
     "STALE_SEQ": "a newer version is in force or committed; propose this source again",
     "UPGRADE_PENDING": "a new version is committed and not yet in force; propose the access lists after it",
     "LIBRARY_EXISTS": "the ledger offers this text already; contracts can name it: assent contract libraries",
@@ -94,6 +94,8 @@ _REMEDIES: Mapping[str, str] = {
     "ALREADY_REPORTED": "evidence of this kind against this key is on the ledger",
     "OBJECTION_TIME": "the organisation whose key it replaces can object for three days after the proposal; "
     "see: assent proposal show NUMBER",
+    "KEYS_REPLACED": "members replaced the admin keys of the organisation after this was proposed, so its "
+    "votes and proposals of before are void; propose it again",
     "NOT_CONCERNED": "only the organisation whose admin key it replaces objects; take a vote back with: "
     "assent proposal retract",
     "TOO_MANY_PROPOSALS": "this organisation has too many open proposals; withdraw some",

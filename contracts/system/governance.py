@@ -75,6 +75,7 @@ open_of = Map(str, int)
 seats = Map(str, dict)
 rotations = Map(str, dict)
 evidence = Map(str, dict)
+replaced = Var(dict, {})  # org -> block time at which members last replaced its admin keys: its word before is void
 daily = Map(str, dict)  # org -> {day, act: how often on that day}; the next day's first act overwrites it
 
 orgs = Contract("orgs")
@@ -136,6 +137,7 @@ def propose(kind: str, payload: dict, reason: str, not_before: int) -> int:
         "status": "open",
         "committed_at": 0,
     }
+    require(not is_overtaken(proposal), "KEYS_REPLACED")  # in the block of the replacement itself
     proposals[seq] = proposal
     Proposed(
         about=about(proposal),
@@ -154,6 +156,7 @@ def approve(seq: int, hash: bytes):
     org = admin()
     proposal = open_proposal(seq)
     require(proposal["hash"] == hash, "HASH_MISMATCH")
+    require(stands(org, proposal["proposed_at"]), "KEYS_REPLACED")
     require(org not in proposal["votes"], "ALREADY_VOTED")
     proposal["votes"] = proposal["votes"] + [org]
     proposals[seq] = proposal
@@ -219,7 +222,7 @@ def commit(seq: int) -> int:
     """Carry out a proposal that has its votes; returns this height. Any member may, whoever proposed."""
     org = admin()
     proposal = open_proposal(seq)
-    counted = tally(proposal["kind"], proposal["votes"])
+    counted = tally(proposal["kind"], proposal["votes"], proposal["proposed_at"])
     require(counted["passed"], "NOT_ENOUGH_VOTES")
     require(ctx.height >= proposal["not_before"], "TOO_EARLY")
     require(ctx.block_time >= objection_ends(proposal), "OBJECTION_TIME")
@@ -244,7 +247,7 @@ def commit(seq: int) -> int:
 def expire(seq: int):
     proposal = proposal_of(seq)
     require(proposal["status"] == "open", "WRONG_STATE")
-    require(ctx.block_time > proposal["expires"], "TOO_EARLY")
+    require(ctx.block_time > proposal["expires"] or is_overtaken(proposal), "TOO_EARLY")
     forget(proposal)
     Expired(about=about(proposal), by="org:" + ctx.org, seq=seq, kind=proposal["kind"])
 
@@ -264,9 +267,12 @@ def readiness(seq: int) -> dict:
     Whether its guards hold is what `check_proposal` asks.
     """
     proposal = proposal_of(seq)
-    found = tally(proposal["kind"], proposal["votes"])
-    late = proposal["status"] == "open" and ctx.block_time > proposal["expires"]
-    found["status"] = "expired" if late else proposal["status"]
+    found = tally(proposal["kind"], proposal["votes"], proposal["proposed_at"])
+    found["status"] = proposal["status"]
+    if proposal["status"] == "open" and ctx.block_time > proposal["expires"]:
+        found["status"] = "expired"
+    elif proposal["status"] == "open" and is_overtaken(proposal):
+        found["status"] = "void"
     found["expires"] = proposal["expires"]
     found["from_height"] = proposal["not_before"]
     found["from_time"] = objection_ends(proposal)
@@ -290,7 +296,19 @@ def open_proposal(seq: int) -> dict:
     proposal = proposal_of(seq)
     require(proposal["status"] == "open", "WRONG_STATE")
     require(ctx.block_time <= proposal["expires"], "DEADLINE_PASSED")
+    require(not is_overtaken(proposal), "KEYS_REPLACED")
     return proposal
+
+
+def is_overtaken(proposal: dict) -> bool:
+    """Tell whether members replaced the keys that made this proposal, or that it was to replace, meanwhile."""
+    moments = replaced.get()
+    if len(moments) == 0:
+        return False
+    whom = [proposal["by"]]
+    if proposal["kind"] == "replace_key":
+        whom.append(proposal["payload"]["org"])
+    return any(moments.get(org, -1) >= proposal["proposed_at"] for org in whom)
 
 
 def forget(proposal: dict):
@@ -341,16 +359,21 @@ def about(proposal: dict) -> list:
 
 
 @view
-def tally(kind: str, votes: list) -> dict:
-    """Count votes: one for each organisation that is a member now, whatever it was when it voted."""
+def tally(kind: str, votes: list, asked_at: int) -> dict:
+    """Count votes on what was asked at this block time: one for each organisation that is a member now.
+
+    One whose admin keys members replaced since has no vote: who had the old keys may have given it.
+    """
     require(kind in DECISIONS or kind in ELSEWHERE, "UNKNOWN_KIND")
     voted = {org: True for org in votes}
     members = orgs.active_members()
-    counted = [org for org in members if org in voted]
+    moments = replaced.get()
+    speak = [org for org in members if moments.get(org, -1) < asked_at]
+    counted = [org for org in speak if org in voted]
     needed = threshold(kind, len(members))
     return {
         "counted": counted,
-        "missing": [org for org in members if org not in voted],
+        "missing": [org for org in speak if org not in voted],
         "needed": needed,
         "passed": len(counted) >= needed,
     }
@@ -358,7 +381,14 @@ def tally(kind: str, votes: list) -> dict:
 
 @view
 def votes_needed(kind: str) -> int:
-    return tally(kind, [])["needed"]
+    require(kind in DECISIONS or kind in ELSEWHERE, "UNKNOWN_KIND")
+    return threshold(kind, len(orgs.active_members()))
+
+
+@view
+def stands(org: str, at: int) -> bool:
+    """Tell whether what an organisation said at a block time is its word: members replaced no key of it since."""
+    return replaced.get().get(org, -1) < at
 
 
 @view
@@ -418,6 +448,9 @@ def decide(kind: str, payload: dict, final: bool):
         fields(payload, ["key", "org", "proof"])
         if final:
             orgs.replace_admin(payload["org"], payload["key"], payload["proof"])
+            moments = replaced.get()
+            moments[payload["org"]] = ctx.block_time
+            replaced.set(moments)
         else:
             orgs.check_replacement(payload["org"], payload["key"], payload["proof"])
     else:

@@ -83,6 +83,7 @@ def propose(name: str, source: str, arguments: dict, terms: dict) -> int:
     require(name not in RESERVED, "NAME_RESERVED")
     require(open_of.get(org, 0) < OPEN_MAX, "TOO_MANY_PROPOSALS")
     require(count_today(org, "proposals") <= PROPOSALS_A_DAY_MAX, "TOO_MANY_PROPOSALS_TODAY")
+    require(governance.stands(org, ctx.block_time), "KEYS_REPLACED")  # in the block of the replacement itself
     require(len(encode(arguments)) <= ARGUMENTS_BYTES_MAX, "ARGUMENTS_TOO_LONG")
     current = current_of(name)
     require(current is None or current["status"] != "revoked", "CONTRACT_REVOKED")
@@ -139,6 +140,7 @@ def approve(name: str, seq: int, hash: bytes):
     org = admin()
     proposal = open_proposal(name, seq)
     require(proposal["hash"] == hash, "HASH_MISMATCH")
+    require(governance.stands(org, proposal["proposed_at"]), "KEYS_REPLACED")
     require(org not in proposal["votes"], "ALREADY_VOTED")
     proposal["votes"] = proposal["votes"] + [org]
     proposals[proposal_key(name, seq)] = proposal
@@ -189,7 +191,7 @@ def commit(name: str, seq: int) -> int:
     org = admin()
     proposal = open_proposal(name, seq)
     current = current_of(name)
-    counted = tally(current, proposal["votes"])
+    counted = tally(current, proposal["votes"], proposal["proposed_at"])
     require(counted["passed"], "NOT_ENOUGH_VOTES")
     if current is not None:
         require(current["status"] != "revoked", "CONTRACT_REVOKED")
@@ -313,7 +315,7 @@ def expire(name: str, seq: int):
     """Say that the time of an undecided proposal is over; it leaves the state, as when withdrawn."""
     proposal = proposal_of(name, seq)
     require(proposal["status"] == "open", "WRONG_STATE")
-    require(ctx.block_time > proposal["expires"], "TOO_EARLY")
+    require(ctx.block_time > proposal["expires"] or is_void(proposal), "TOO_EARLY")
     forget(proposal)
     ContractExpired(contract="contract:" + name, by="org:" + ctx.org, seq=seq)
 
@@ -554,7 +556,7 @@ def freeze(name: str, seq: int, reason: str):
     require(not (record["status"] == "frozen" and record["frozen_until"] == 0), "WRONG_STATE")
     votes = cast("freeze", record, org)
     ContractFreezeVoted(contract="contract:" + name, by="org:" + org, seq=seq, reason=reason, votes=votes)
-    if tally(record, votes)["passed"]:
+    if tally(record, votes, ctx.block_time)["passed"]:
         stop(record, org, reason, 0)
     elif not record["system"] and org not in lone_of(record):
         until = ctx.height + governance.terms_of()["freeze_blocks"]
@@ -572,7 +574,7 @@ def unfreeze(name: str, seq: int):
     if is_frozen(record):
         votes = cast("unfreeze", record, org)
         ContractUnfreezeVoted(contract="contract:" + name, by="org:" + org, seq=seq, votes=votes)
-        if not tally(record, votes)["passed"]:
+        if not tally(record, votes, ctx.block_time)["passed"]:
             return
         drop_ballot("freeze", name)
     resume(record, org)
@@ -587,7 +589,7 @@ def revoke(name: str, seq: int, reason: str):
     require(not record["system"], "SYSTEM_PROTECTED")
     votes = cast("revoke", record, org)
     ContractRevokeVoted(contract="contract:" + name, by="org:" + org, seq=seq, reason=reason, votes=votes)
-    if tally(record, votes)["passed"]:
+    if tally(record, votes, ctx.block_time)["passed"]:
         record["status"] = "revoked"
         record["frozen_until"] = 0
         record["next"] = {}
@@ -752,7 +754,7 @@ def policy_fault(name: str) -> str:
 @view
 def votes_needed(name: str) -> int:
     """Organisations whose votes decide about this contract, by governance's policy."""
-    return tally(active.get(name), [])["needed"]
+    return governance.votes_needed(kind_of(active.get(name)))
 
 
 @view
@@ -763,10 +765,8 @@ def readiness(name: str, seq: int) -> dict:
     """
     proposal = proposal_of(name, seq)
     current = current_of(name)
-    found = tally(current, proposal["votes"])
-    late = proposal["status"] == "open" and ctx.block_time > proposal["expires"]
-    stale = current is not None and (seq <= newest_seq(current) or current["status"] == "revoked")
-    found["status"] = "expired" if late else "stale" if stale and proposal["status"] == "open" else proposal["status"]
+    found = tally(current, proposal["votes"], proposal["proposed_at"])
+    found["status"] = status_of(proposal, current)
     found["expires"] = proposal["expires"]
     found["from_height"] = max(0, earliest_commit(proposal, current))
     found["due"] = (
@@ -776,6 +776,23 @@ def readiness(name: str, seq: int) -> dict:
 
 
 # --- parts -----------------------------------------------------------------------------------------------
+
+
+def status_of(proposal: dict, current: dict | None) -> str:
+    """`open`, `committed`, or why one that is open can not be committed any more: `expired`, `void`, `stale`."""
+    if proposal["status"] != "open":
+        return proposal["status"]
+    if ctx.block_time > proposal["expires"]:
+        return "expired"
+    if is_void(proposal):
+        return "void"
+    stale = current is not None and (proposal["seq"] <= newest_seq(current) or current["status"] == "revoked")
+    return "stale" if stale else "open"
+
+
+def is_void(proposal: dict) -> bool:
+    """Tell whether members replaced the admin keys of the proposer meanwhile."""
+    return not governance.stands(proposal["by"], proposal["proposed_at"])
 
 
 def current_of(name: str) -> dict | None:
@@ -812,16 +829,21 @@ def newest_seq(record: dict) -> int:
     return record["next"]["seq"] if len(record["next"]) > 0 else record["seq"]
 
 
-def tally(record: dict | None, votes: list) -> dict:
-    """What governance says of these votes about a contract with this record, or about a new one."""
-    system = record is not None and record["system"]
-    return governance.tally("system_contract" if system else "contract", votes)
+def tally(record: dict | None, votes: list, asked_at: int) -> dict:
+    """What governance says of these votes about a contract with this record, or about a new one, asked then."""
+    return governance.tally(kind_of(record), votes, asked_at)
+
+
+def kind_of(record: dict | None) -> str:
+    """What decides about a contract with this record, or about a new one."""
+    return "system_contract" if record is not None and record["system"] else "contract"
 
 
 def open_proposal(name: str, seq: int) -> dict:
     proposal = proposal_of(name, seq)
     require(proposal["status"] == "open", "WRONG_STATE")
     require(ctx.block_time <= proposal["expires"], "DEADLINE_PASSED")
+    require(not is_void(proposal), "KEYS_REPLACED")
     return proposal
 
 

@@ -11,6 +11,9 @@ TEXT_MAX = 256
 MEMBER_FIELDS = ["agent_address", "agent_key", "id", "keys", "name", "roles"]
 # What a key that is to be registered signs: this, the chain, the key itself and its organisation.
 POSSESSION_TAG = b"assent/key-possession\x00"
+# And one that members are to put in the place of all admin keys: that proof stands in a proposal for three days,
+# where the old key must not find what registers the new one for something else.
+REPLACEMENT_TAG = b"assent/admin-replacement\x00"
 
 # Acts for which an organisation may ask several of its keys -> the role of those that count; admins always do.
 ACTS = {
@@ -164,10 +167,13 @@ def reinstate(id: str):
 
 @view
 def check_replacement(org: str, key: bytes, proof: bytes):
-    """Revert unless this key could become the admin key of this organisation by the members' decision."""
+    """Revert unless this key could become the admin key of this organisation by the members' decision.
+
+    `proof` is its holder's signature for this alone, and registers the key for nothing else.
+    """
     require(org_of(org)["status"] != "expelled", "WRONG_STATE")
     check_key(key)
-    check_possession(org, key, proof)
+    check_signed(REPLACEMENT_TAG, org, key, proof)
 
 
 @export(nested=True)
@@ -214,7 +220,11 @@ def check_member(member: dict):
 @view
 def check_possession(org: str, key: bytes, proof: bytes):
     """Revert unless the holder of this key signed that it is this organisation's, on this chain."""
-    signed = sha256(POSSESSION_TAG + bytes.fromhex(ctx.chain_id) + key + org.encode())
+    check_signed(POSSESSION_TAG, org, key, proof)
+
+
+def check_signed(tag: bytes, org: str, key: bytes, proof: bytes):
+    signed = sha256(tag + bytes.fromhex(ctx.chain_id) + key + org.encode())
     require(verify_signature(key, signed, proof), "BAD_PROOF")
 
 

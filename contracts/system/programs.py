@@ -61,6 +61,7 @@ def propose(id: str, source: str, reason: str) -> int:
     require(id not in programs, "PROGRAM_EXISTS")
     require(open_of.get(org, 0) < OPEN_MAX, "TOO_MANY_PROPOSALS")
     require(count_today(org, "proposals") <= PROPOSALS_A_DAY_MAX, "TOO_MANY_PROPOSALS_TODAY")
+    require(governance.stands(org, ctx.block_time), "KEYS_REPLACED")  # in the block of the replacement itself
     found = trace_page(source, [], {}, True)
     hold_page(found, source)
     seq = latest.get() + 1
@@ -95,6 +96,7 @@ def approve(seq: int, hash: bytes):
     org = admin()
     proposal = in_time(seq)
     require(proposal["hash"] == hash, "HASH_MISMATCH")
+    require(governance.stands(org, proposal["proposed_at"]), "KEYS_REPLACED")
     require(org not in proposal["votes"], "ALREADY_VOTED")
     proposal["votes"] = proposal["votes"] + [org]
     proposals[seq] = proposal
@@ -140,7 +142,7 @@ def withdraw(seq: int):
 def expire(seq: int):
     """Say that the time of an undecided proposal is over; it leaves the state, as when withdrawn."""
     proposal = proposal_of(seq)
-    require(ctx.block_time > proposal["expires"], "TOO_EARLY")
+    require(ctx.block_time > proposal["expires"] or is_void(proposal), "TOO_EARLY")
     forget(proposal)
     ProgramExpired(program="program:" + proposal["id"], by="org:" + ctx.org, seq=seq)
 
@@ -150,7 +152,7 @@ def commit(seq: int):
     """Make an approved page a program: jobs may name its id from now on. Votes are counted now."""
     org = admin()
     proposal = in_time(seq)
-    counted = governance.tally("program", proposal["votes"])
+    counted = governance.tally("program", proposal["votes"], proposal["proposed_at"])
     require(counted["passed"], "NOT_ENOUGH_VOTES")
     id: str = proposal["id"]
     require(id not in programs, "PROGRAM_EXISTS")
@@ -224,7 +226,7 @@ def retire(id: str, reason: str):
     votes = live_votes(id)
     require(org not in votes, "ALREADY_VOTED")
     votes[org] = ctx.block_time + governance.terms_of()["proposal_ms"]
-    counted = governance.tally("program", list(votes))
+    counted = governance.tally("program", list(votes), ctx.block_time)
     ProgramRetireVoted(
         program="program:" + id,
         by="org:" + org,
@@ -304,8 +306,8 @@ def is_active(id: str) -> bool:
 def readiness(seq: int) -> dict:
     """What a proposal still needs: {counted, missing, needed, passed, expires, due}."""
     proposal = proposal_of(seq)
-    found = governance.tally("program", proposal["votes"])
-    free = ctx.block_time <= proposal["expires"] and proposal["id"] not in programs
+    found = governance.tally("program", proposal["votes"], proposal["proposed_at"])
+    free = ctx.block_time <= proposal["expires"] and not is_void(proposal) and proposal["id"] not in programs
     return {
         "counted": found["counted"],
         "missing": found["missing"],
@@ -320,7 +322,7 @@ def readiness(seq: int) -> dict:
 def retiring(id: str) -> dict:
     """Who votes to retire a program now: {counted, needed}."""
     program_of(id)
-    counted = governance.tally("program", list(live_votes(id)))
+    counted = governance.tally("program", list(live_votes(id)), ctx.block_time)
     return {"counted": counted["counted"], "needed": counted["needed"]}
 
 
@@ -355,7 +357,13 @@ def schema_of(name: str, dataset: str, version: int, columns: list[str]) -> dict
 def in_time(seq: int) -> dict:
     proposal = proposal_of(seq)
     require(ctx.block_time <= proposal["expires"], "DEADLINE_PASSED")
+    require(not is_void(proposal), "KEYS_REPLACED")
     return proposal
+
+
+def is_void(proposal: dict) -> bool:
+    """Tell whether members replaced the admin keys of the proposer meanwhile."""
+    return not governance.stands(proposal["by"], proposal["proposed_at"])
 
 
 def count_retraction(org: str):

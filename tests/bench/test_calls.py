@@ -40,8 +40,11 @@ DEARER = {
     "grants.request (a policy)": 1.17,
     "grants.narrow": 1.14,
     # A row counts the proposals of the day, beside two proofs of possession; one kind lapses later.
-    "governance.propose (an organisation)": 1.16,
-    "governance.propose (a node)": 1.11,
+    # And it is asked whether members replaced the proposer's keys in this very block.
+    "governance.propose (an organisation)": 1.19,
+    "governance.propose (a node)": 1.14,
+    # The proposer, and those that voted, still have the keys with which they did.
+    "lifecycle.commit": 1.13,
     # A row counts the keys of the day.
     "orgs.add_key": 1.13,
     # The job leaves three lists of open jobs and the initiator's count; a row says who ended it, and why.

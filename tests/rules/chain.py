@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.possession import prove_possession
+from chain.primitives.possession import REGISTRATION, Purpose, prove_possession
 from chain.primitives.runtimeport import OK, Call, Outcome, StateKey, map_key
 from chain.primitives.values import Value, decode_stored, encode_value
 from contracts.runtime import ContractRuntime
@@ -55,9 +55,9 @@ def public(name: str) -> bytes:
 
 
 @cache
-def proof(name: str, org: str) -> bytes:
-    """Return the proof by which this organisation may register the key of a name."""
-    return prove_possession(seeded(name), CHAIN_ID, org)
+def proof(name: str, org: str, purpose: Purpose = REGISTRATION) -> bytes:
+    """Return the proof by which the key of a name may be registered for this organisation."""
+    return prove_possession(seeded(name), CHAIN_ID, org, purpose)
 
 
 def genesis_arguments() -> dict[str, Any]:

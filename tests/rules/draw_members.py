@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chain.primitives.possession import REGISTRATION, REPLACEMENT
 from tests.rules.chain import proof, public
 from tests.rules.draw import Dice, Drawn
 from tests.rules.draw_schemas import sealed
@@ -23,7 +24,8 @@ def add_key(dice: Dice) -> Drawn:
     name = dice.name(f"{org}/k") if dice.often(0.8) else dice.pick(dice.names.values())
     whose = org if dice.often(0.9) else dice.member()
     roles = dice.pick(ROLE_SETS) if dice.often(0.9) else dice.pick((["boss"], ["agent", "agent"], []))
-    args = {"key": dice.learn(name), "roles": roles, "proof": proof(name, whose)}
+    purpose = REGISTRATION if dice.often(0.97) else REPLACEMENT
+    args = {"key": dice.learn(name), "roles": roles, "proof": proof(name, whose, purpose)}
     return dice.signer(org), "orgs.add_key", args
 
 
@@ -162,7 +164,8 @@ def _replacement(dice: Dice) -> tuple[str, dict[str, Any]]:
     org = dice.org()
     name = dice.name(f"{org}/k") if dice.often(0.9) else dice.pick(dice.names.values())
     whose = org if dice.often(0.95) else dice.member()
-    return "replace_key", {"org": org, "key": dice.learn(name), "proof": proof(name, whose)}
+    purpose = REPLACEMENT if dice.often(0.95) else REGISTRATION
+    return "replace_key", {"org": org, "key": dice.learn(name), "proof": proof(name, whose, purpose)}
 
 
 def _node(dice: Dice) -> tuple[str, dict[str, Any]]:
@@ -262,7 +265,7 @@ def _youngest(dice: Dice, places: list[Any]) -> Any:
 
 def _voting_step(dice: Dice, place: Any, kind: str) -> tuple[str, str]:
     found = dice.model.proposals[place]
-    if dice.model.time > found.expires:
+    if dice.model.time > found.expires or (dice.model.void(found) and dice.often(0.5)):
         return dice.signer(dice.member()), "expire" if dice.often(0.8) else "commit"
     if dice.often(dice.fickle):
         return dice.signer(dice.pick(found.votes) or "bank"), "retract"
@@ -271,7 +274,7 @@ def _voting_step(dice: Dice, place: Any, kind: str) -> tuple[str, str]:
         return dice.signer(found.by), "withdraw"
     if lot < 0.10:
         return dice.signer(dice.member()), "expire"
-    if dice.model.passed(kind, found.votes) or lot < 0.15:
+    if dice.model.passed(kind, found.votes, found.proposed_at) or lot < 0.15:
         return dice.signer(dice.member()), "commit"
     left = [org for org in dice.model.members() if org not in found.votes]
     return dice.signer(dice.pick(left) or dice.member()), "approve"

@@ -34,7 +34,7 @@ def page_step(dice: Dice) -> Drawn:
     if lot < 0.1:
         who = asked.by if dice.often(0.8) else dice.member()
         return dice.signer(who), "programs.withdraw" if lot < 0.07 else "programs.expire", args
-    if dice.model.passed("program", asked.votes) or lot < 0.15:
+    if dice.model.passed("program", asked.votes, asked.proposed_at) or lot < 0.15:
         return dice.signer(dice.member()), "programs.commit", args
     left = [org for org in dice.model.members() if org not in asked.votes]
     voter = dice.signer(dice.pick(left) or dice.member())

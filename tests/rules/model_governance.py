@@ -76,6 +76,8 @@ class Governance(Freezing):
         self.must(0 <= not_before <= self.height + AHEAD_MAX, "BAD_HEIGHT")
         self.room_to_propose("governance", int)
         self.possible(kind, payload)
+        if kind == "replace_key":
+            self.must(self.stands(payload["org"], self.time), "KEYS_REPLACED")
         self.go()
         seq = self.latest = self.latest + 1
         content = {"seq": seq, "kind": kind, "payload": payload, "not_before": not_before}
@@ -123,12 +125,12 @@ class Governance(Freezing):
         self.role()
         found = self.open_proposal(seq)
         kind, payload = found.content["kind"], found.content["payload"]
-        self.must(self.passed(kind, found.votes), "NOT_ENOUGH_VOTES")
+        self.must(self.passed(kind, found.votes, found.proposed_at), "NOT_ENOUGH_VOTES")
         self.must(self.height >= found.content["not_before"], "TOO_EARLY")
         self.must(self.time >= found.proposed_at + _waits(kind), "OBJECTION_TIME")
         self.possible(kind, payload)
         self.go()
-        counted = self.counted(found.votes)
+        counted = self.counted(found.votes, found.proposed_at)
         self.proposals[seq] = replace(found, votes=tuple(counted), committed_at=self.height)
         self._carry_out(kind, payload)
         self._tell_decision("Committed", seq, found.content, payload=payload, votes=counted)
@@ -257,6 +259,7 @@ class Governance(Freezing):
                 self.reinstate(payload["org"])
             case "replace_key":
                 self.replace_admin(payload["org"], payload["key"])
+                self.replaced[payload["org"]] = self.time
             case "set_limits":
                 self.limits = {**self.limits, **payload}
             case "set_terms":

@@ -152,7 +152,8 @@ class Contracts(Libraries):
         """Put a version in force."""
         self.role()
         found = self.open_proposal((name, seq))
-        self.must(self.passed(self.kind_of(name), found.votes), "NOT_ENOUGH_VOTES")
+        passed = self.passed(self.kind_of(name), found.votes, found.proposed_at)
+        self.must(passed, "NOT_ENOUGH_VOTES")
         content, known = found.content, self.deployed.get(name)
         code = code_of(content["source"])
         assert code is not None
@@ -164,7 +165,7 @@ class Contracts(Libraries):
         refusal = code.trait.begin(known is not None, content["arguments"])
         self.must(refusal == "", refusal)
         self.go()
-        counted = tuple(self.counted(found.votes))
+        counted = tuple(self.counted(found.votes, found.proposed_at))
         version = Running(
             seq, code, max(content["active_at"], self.height + 1), counted,
             self._access(content, code, known), found.by, self.height,

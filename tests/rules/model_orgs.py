@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chain.primitives.possession import proves_possession
+from chain.primitives.possession import REGISTRATION, REPLACEMENT, Purpose, proves_possession
 from tests.rules.base import DAY_MS, KEY_ROLES, Desk, Refused, Signer
 
 ORG_ROLES = frozenset({"owner", "user", "compute", "auditor", "operator"})
@@ -206,7 +206,7 @@ class Orgs(Desk):
         """Require that the members could give this organisation this admin key."""
         self.need(org in self.orgs, "UNKNOWN_ORG")
         self.must(self.orgs[org].status != "expelled", "WRONG_STATE")
-        self._new_key(org, key, proof)
+        self._new_key(org, key, proof, REPLACEMENT)
 
     def replace_admin(self, org: str, key: bytes) -> None:
         """End all admin keys of an organisation, and register another."""
@@ -253,13 +253,13 @@ class Orgs(Desk):
 
     # --- parts
 
-    def _proof(self, org: str, key: bytes, proof: bytes) -> None:
-        self.must(proves_possession(key, proof, self.chain_id, org), "BAD_PROOF")
+    def _proof(self, org: str, key: bytes, proof: bytes, purpose: Purpose = REGISTRATION) -> None:
+        self.must(proves_possession(key, proof, self.chain_id, org, purpose), "BAD_PROOF")
 
-    def _new_key(self, org: str, key: bytes, proof: bytes) -> None:
+    def _new_key(self, org: str, key: bytes, proof: bytes, purpose: Purpose = REGISTRATION) -> None:
         self.must(len(key) == 32, "BAD_KEY")
         self.must(key not in self.keys, "KEY_EXISTS")
-        self._proof(org, key, proof)
+        self._proof(org, key, proof, purpose)
 
     def _own(self, org: str, key: bytes) -> None:
         known = self.keys.get(key)

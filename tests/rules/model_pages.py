@@ -97,6 +97,7 @@ class Pages(Voting):
     def _votable_page(self, seq: int) -> PageAsked:
         found = self._open_page(seq)
         self.must(self.time <= found.expires, "DEADLINE_PASSED")
+        self.must(self.stands(found.by, found.proposed_at), "KEYS_REPLACED")
         return found
 
     def _tell_page(self, event: str, ident: str, **fields: Any) -> None:
@@ -110,6 +111,7 @@ class Pages(Voting):
         self.must(id not in self.page_programs, "PROGRAM_EXISTS")
         self.must(sum(one.by == org for one in self.asked_pages.values()) < OPEN_MAX, "TOO_MANY_PROPOSALS")
         self.room_today("programs", "proposals", 200, "TOO_MANY_PROPOSALS_TODAY")
+        self.must(self.stands(org, self.time), "KEYS_REPLACED")
         facts = facts_of(source)
         self.must(facts is not None, "REJECTED_PAGE")
         self.go()
@@ -127,6 +129,7 @@ class Pages(Voting):
         found = self._votable_page(seq)
         self.must(digest(found.content) == hash, "HASH_MISMATCH")
         self.must(org not in found.votes, "ALREADY_VOTED")
+        self.must(self.stands(org, found.proposed_at), "KEYS_REPLACED")
         self.go()
         votes = (*found.votes, org)
         self.asked_pages[seq] = replace(found, votes=votes)
@@ -157,7 +160,8 @@ class Pages(Voting):
     def programs_expire(self, seq: int) -> None:
         """Say that a proposal's time is over."""
         found = self._open_page(seq)
-        self.must(self.time > found.expires, "TOO_EARLY")
+        void = not self.stands(found.by, found.proposed_at)
+        self.must(self.time > found.expires or void, "TOO_EARLY")
         self.go()
         del self.asked_pages[seq]
         self._tell_page("ProgramExpired", found.id, seq=seq)
@@ -166,10 +170,10 @@ class Pages(Voting):
         """Give an id its page."""
         self.role()
         found = self._votable_page(seq)
-        self.must(self.passed("program", found.votes), "NOT_ENOUGH_VOTES")
+        self.must(self.passed("program", found.votes, found.proposed_at), "NOT_ENOUGH_VOTES")
         self.must(found.id not in self.page_programs, "PROGRAM_EXISTS")
         self.go()
-        votes = tuple(self.counted(found.votes))
+        votes = tuple(self.counted(found.votes, found.proposed_at))
         self.page_programs[found.id] = PageProgram(found, votes, self.height)
         del self.asked_pages[seq]
         told = {"seq": seq, "page": found.facts["page"], "plan": found.facts["plan"], "votes": list(votes)}
@@ -234,14 +238,15 @@ class Pages(Voting):
     def programs_readiness(self, seq: int) -> dict[str, Any]:
         """Answer what is missing."""
         found = self._open_page(seq)
-        passed = self.passed("program", found.votes)
+        passed = self.passed("program", found.votes, found.proposed_at)
+        free = self.time <= found.expires and self.stands(found.by, found.proposed_at)
         return {
-            "counted": self.counted(found.votes),
-            "missing": [org for org in self.members() if org not in found.votes],
+            "counted": self.counted(found.votes, found.proposed_at),
+            "missing": self.missing(found.votes, found.proposed_at),
             "needed": self.needed("program"),
             "passed": passed,
             "expires": found.expires,
-            "due": passed and self.time <= found.expires and found.id not in self.page_programs,
+            "due": passed and free and found.id not in self.page_programs,
         }
 
     def rows_pages(self) -> dict[tuple[str, str, Any], Any]:

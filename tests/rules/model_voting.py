@@ -48,6 +48,19 @@ class Voting(Run):
         self.proposals: dict[Place, Proposal] = {}
         self.policies: dict[str, tuple[str, int]] = {}
         self.terms = {"proposal_ms": 604_800_000, "freeze_blocks": 1_000}
+        self.replaced: dict[str, int] = {}
+        """org -> block time at which members last replaced its admin keys."""
+
+    def stands(self, org: str, said_at: int) -> bool:
+        """Tell whether an organisation's word of that time is not one of keys that members replaced."""
+        return self.replaced.get(org, -1) < said_at
+
+    def void(self, found: Proposal) -> bool:
+        """Tell whether a proposal was made by keys, or about keys, that members replaced since."""
+        whom = [found.by]
+        if found.content.get("kind") == "replace_key":
+            whom.append(found.content["payload"]["org"])
+        return not all(self.stands(org, found.proposed_at) for org in whom)
 
     def needed(self, kind: str) -> int:
         """Return how many votes decide among the members there are now."""
@@ -59,13 +72,18 @@ class Voting(Run):
         )
         return {"majority": floor, "quorum": quorum, "votes": max(floor, min(votes, n))}[rule]
 
-    def counted(self, votes: Any) -> list[str]:
-        """Return the votes that count now."""
-        return [org for org in self.members() if org in votes]
+    def counted(self, votes: Any, asked_at: int | None = None) -> list[str]:
+        """Return the votes that count now on what was asked at this time, or is asked now."""
+        at = self.time if asked_at is None else asked_at
+        return [org for org in self.members() if org in votes and self.stands(org, at)]
 
-    def passed(self, kind: str, votes: Any) -> bool:
+    def passed(self, kind: str, votes: Any, asked_at: int | None = None) -> bool:
         """Tell whether these votes decide."""
-        return len(self.counted(votes)) >= self.needed(kind)
+        return len(self.counted(votes, asked_at)) >= self.needed(kind)
+
+    def missing(self, votes: Any, asked_at: int) -> list[str]:
+        """Return the members that can still vote."""
+        return [org for org in self.members() if org not in votes and self.stands(org, asked_at)]
 
     def proposal(self, place: Place) -> Proposal:
         """Return a proposal, or refuse."""
@@ -77,6 +95,7 @@ class Voting(Run):
         found = self.proposal(place)
         self.must(found.committed_at is None, "WRONG_STATE")
         self.must(found.committed_at is not None or self.time <= found.expires, "DEADLINE_PASSED")
+        self.must(not self.void(found), "KEYS_REPLACED")
         return found
 
     def undecided_of(self, org: str, kind: type) -> int:
@@ -92,6 +111,7 @@ class Voting(Run):
         found = self.open_proposal(place)
         self.must(found.hash == hash, "HASH_MISMATCH")
         self.must(org not in found.votes, "ALREADY_VOTED")
+        self.must(self.stands(org, found.proposed_at), "KEYS_REPLACED")
         self.go()
         self.proposals[place] = replace(found, votes=(*found.votes, org))
         return self.proposals[place]
@@ -111,6 +131,7 @@ class Voting(Run):
         """Require that the acting organisation has few proposals open, and made few today."""
         self.must(self.undecided_of(self.signer.org, kind) < OPEN_MAX, "TOO_MANY_PROPOSALS")
         self.room_today(contract, "proposals", PROPOSALS_A_DAY_MAX, "TOO_MANY_PROPOSALS_TODAY")
+        self.must(self.stands(self.signer.org, self.time), "KEYS_REPLACED")
 
     def room_to_retract(self, contract: str) -> None:
         """Require that the acting organisation took few votes back today."""
@@ -128,7 +149,7 @@ class Voting(Run):
         """Say that a proposal's time is over."""
         found = self.proposal(place)
         self.must(found.committed_at is None, "WRONG_STATE")
-        self.must(self.time > found.expires, "TOO_EARLY")
+        self.must(self.time > found.expires or self.void(found), "TOO_EARLY")
         self.go()
         return self.proposals.pop(place)
 
@@ -138,14 +159,17 @@ class Voting(Run):
             status = "committed"
         elif self.time > found.expires:
             status = "expired"
-        counted = self.counted(found.votes)
+        elif self.void(found):
+            status = "void"
+        counted = self.counted(found.votes, found.proposed_at)
+        passed = self.passed(kind, found.votes, found.proposed_at)
         return {
             "status": status,
             "counted": counted,
-            "missing": [org for org in self.members() if org not in found.votes],
+            "missing": self.missing(found.votes, found.proposed_at),
             "needed": self.needed(kind),
-            "passed": self.passed(kind, found.votes),
+            "passed": passed,
             "from_height": from_height,
             "expires": found.expires,
-            "due": status == "open" and self.passed(kind, found.votes) and self.height + 1 >= from_height,
+            "due": status == "open" and passed and self.height + 1 >= from_height,
         }

@@ -70,9 +70,15 @@ PLANTS: dict[str, Plant] = {
     ),
     "anyones-key-in-its-place": Plant(
         "orgs",
-        '"WRONG_STATE")\n    check_key(key)\n    check_possession(org, key, proof)\n',
+        '"WRONG_STATE")\n    check_key(key)\n    check_signed(REPLACEMENT_TAG, org, key, proof)\n',
         '"WRONG_STATE")\n    check_key(key)\n',
         "members put a key into an organisation's place that its holder did not prove",
+    ),
+    "proof-of-registration-replaces": Plant(
+        "orgs",
+        "    check_signed(REPLACEMENT_TAG, org, key, proof)",
+        "    check_possession(org, key, proof)",
+        "the old key registers the new one for something else, with the proof in the proposal",
     ),
     "one-key-too-many": Plant(
         "orgs",
@@ -577,6 +583,24 @@ PLANTS: dict[str, Plant] = {
         "governance",
         'require(ctx.block_time >= objection_ends(proposal), "OBJECTION_TIME")',
         "members replace an admin key before its organisation could object",
+    ),
+    "second-replacement-at-once": Plant(
+        "governance",
+        'if proposal["kind"] == "replace_key":\n        whom.append(',
+        'if proposal["kind"] == "nothing":\n        whom.append(',
+        "a replacement proposed before the last one ends the new key without three days to object",
+    ),
+    "proposals-of-replaced-keys": Plant(
+        "governance",
+        'whom = [proposal["by"]]',
+        "whom = []",
+        "what a thief proposed is carried out after members ended its keys",
+    ),
+    "votes-of-replaced-keys": Plant(
+        "governance",
+        "speak = [org for org in members if moments.get(org, -1) < asked_at]",
+        "speak = members",
+        "a thief's vote counts after members ended its keys",
     ),
     "anyone-objects": _without(
         "governance",

@@ -29,6 +29,7 @@ EMPTY: Mapping[tuple[str, str], Any] = {
     ("grants", "active_grants"): [],
     ("grants", "asked"): {},
     ("governance", "latest"): 0,
+    ("governance", "replaced"): {},
     ("governance", "open_of"): 0,
     ("lifecycle", "open_of"): 0,
     ("programs", "latest"): 0,
@@ -184,6 +185,7 @@ class Rows(Governance):
             ("governance", "limits", None): self.limits,
             ("governance", "terms", None): self.terms,
             ("governance", "latest", None): self.latest,
+            ("governance", "replaced", None): self.replaced,
         }
         for kind, (rule, votes) in self.policies.items():
             rows["governance", "policies", kind] = {"rule": rule, "votes": votes}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.possession import prove_possession
+from chain.primitives.possession import REGISTRATION, Purpose, prove_possession
 from chain.primitives.values import Value
 
 ORGS: dict[str, list[str]] = {
@@ -38,9 +38,9 @@ def seeded(name: str) -> PrivateKey:
     return PrivateKey(sha256(name.encode()).digest())
 
 
-def proof_of(key: PrivateKey, org: str) -> bytes:
-    """Return the proof by which this organisation may register a key on this chain."""
-    return prove_possession(key, CHAIN_ID, org)
+def proof_of(key: PrivateKey, org: str, purpose: Purpose = REGISTRATION) -> bytes:
+    """Return the proof by which a key may be registered for this organisation on this chain."""
+    return prove_possession(key, CHAIN_ID, org, purpose)
 
 
 def node_of(org: str, **over: Value) -> dict[str, Value]:

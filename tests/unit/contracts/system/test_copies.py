@@ -16,6 +16,7 @@ COPIED = {
     "admin": 4,
     "steward": 2,
     "count_retraction": 2,
+    "is_void": 2,
 }
 """Function -> in how many contracts it stands."""
 

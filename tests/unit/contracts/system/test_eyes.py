@@ -10,6 +10,7 @@ import pytest
 
 from chain.primitives.acts import ACTS, CALLS, DATASET_ACTS, PENDING_MS, act_digest
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.possession import REPLACEMENT
 from chain.primitives.values import encode_value
 from contracts.runtime import ContractRuntime
 from contracts.system import NAMES, sources
@@ -252,7 +253,7 @@ def test_members_who_replace_the_admin_keys_leave_one_admin_who_is_asked_alone(e
     admins(eyed, "bureau/a")
     eyed.do("bureau", "orgs.set_eyes", act="keys", dataset="", k=2)
     key = seeded("bureau/new")
-    payload = {"org": "bureau", "key": key.public, "proof": proof_of(key, "bureau")}
+    payload = {"org": "bureau", "key": key.public, "proof": proof_of(key, "bureau", REPLACEMENT)}
     seq = eyed.do("bank", "governance.propose", kind="replace_key", payload=payload, reason="", not_before=0)
     sealed = eyed.read("governance", "proposals", seq)["hash"]
     for voter in ("registry", "regulator", "rival"):

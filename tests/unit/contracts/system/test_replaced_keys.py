@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chain.primitives.possession import REPLACEMENT
 from chain.primitives.runtimeport import OK
 from tests.unit.contracts.system.founding import proof_of, seeded
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     from tests.unit.contracts.system.conftest import World
 
 NEW = seeded("bank/new")
-PAYLOAD = {"org": "bank", "key": NEW.public, "proof": proof_of(NEW, "bank")}
+PAYLOAD = {"org": "bank", "key": NEW.public, "proof": proof_of(NEW, "bank", REPLACEMENT)}
+SECOND = seeded("bank/second")
+ANOTHER = {"org": "bank", "key": SECOND.public, "proof": proof_of(SECOND, "bank", REPLACEMENT)}
 OTHERS = ("bureau", "registry", "regulator", "rival")
 THREE_DAYS_MS = 3 * 86_400_000
 
@@ -28,9 +31,11 @@ def ask(world: World, kind: str = "replace_key", payload: dict[str, Any] = PAYLO
 
 
 def signs(world: World, who: str = "bank/new") -> str:
-    """Return "ok" if a key signs for the bank as its admin, else the code."""
+    """Return "ok" if a key signs for the bank as its admin in the next block, else the code."""
     args = {"kind": "set_terms", "payload": {"freeze_blocks": 5}, "reason": "", "not_before": 0}
-    outcome = world.fork().run(seeded(who), "governance.propose", **args)
+    later = world.fork()
+    later.advance(ms=100)
+    outcome = later.run(seeded(who), "governance.propose", **args)
     return outcome.status if outcome.status == OK else outcome.code
 
 
@@ -111,7 +116,8 @@ def test_a_thief_is_suspended_first_and_the_new_key_signs_from_the_reinstatement
 @pytest.mark.parametrize(
     ("payload", "code"),
     [
-        ({**PAYLOAD, "proof": proof_of(NEW, "bureau")}, "BAD_PROOF"),
+        ({**PAYLOAD, "proof": proof_of(NEW, "bureau", REPLACEMENT)}, "BAD_PROOF"),
+        ({**PAYLOAD, "proof": proof_of(NEW, "bank")}, "BAD_PROOF"),
         ({**PAYLOAD, "key": b"short"}, "BAD_KEY"),
         ({**PAYLOAD, "key": seeded("rival").public}, "KEY_EXISTS"),
         ({**PAYLOAD, "org": "nobody"}, "UNKNOWN_ORG"),
@@ -129,7 +135,7 @@ def test_an_expelled_organisation_gets_no_key(bare: World) -> None:
     out = ask(bare, "expel_org", {"org": "rival"})
     bare.do("bureau", "governance.commit", seq=out)
     key = seeded("rival/new")
-    payload = {"org": "rival", "key": key.public, "proof": proof_of(key, "rival")}
+    payload = {"org": "rival", "key": key.public, "proof": proof_of(key, "rival", REPLACEMENT)}
     args = {"kind": "replace_key", "payload": payload, "reason": "", "not_before": 0}
     assert bare.refusal("bureau", "governance.propose", **args) == "WRONG_STATE"
 
@@ -140,3 +146,109 @@ def test_members_alone_can_not_be_given_keys_by_a_contract_or_a_majority(bare: W
     policy = {"kind": "replace_key", "rule": "majority", "votes": 0}
     refused = {"kind": "set_policy", "payload": policy, "reason": "", "not_before": 0}
     assert bare.refusal("bureau", "governance.propose", **refused) == "BAD_RULE"
+
+
+def replace(world: World) -> None:
+    """Let members replace the bank's key."""
+    seq = ask(world)
+    world.advance(ms=THREE_DAYS_MS)
+    world.do("bureau", "governance.commit", seq=seq)
+
+
+def status(world: World, seq: int) -> str:
+    found: str = world.ask("governance.readiness", seq=seq)["status"]
+    return found
+
+
+def test_a_second_replacement_does_not_end_the_new_key_without_its_own_three_days(bare: World) -> None:
+    first, second = ask(bare), ask(bare, payload=ANOTHER)
+    bare.advance(ms=THREE_DAYS_MS)
+    bare.do("bureau", "governance.commit", seq=first)
+    assert bare.refusal("bureau", "governance.commit", seq=second) == "KEYS_REPLACED"
+    assert (status(bare, second), signs(bare)) == ("void", OK)
+    bare.do("rival", "governance.expire", seq=second)
+    assert bare.read("governance", "open_of", "bureau") == 0
+    third = ask(bare, payload=ANOTHER)
+    assert bare.refusal("bureau", "governance.commit", seq=third) == "OBJECTION_TIME"
+    bare.do("bank/new", "governance.object_to", seq=third, reason="it signs")
+
+
+def test_votes_of_replaced_keys_do_not_count_in_any_contract(bare: World) -> None:
+    payload = {"org": "registry"}
+    args = {"kind": "suspend_org", "payload": payload, "reason": "", "not_before": 0}
+    seq = bare.do("rival", "governance.propose", **args)
+    sealed = bare.read("governance", "proposals", seq)["hash"]
+    for who in ("bank", "bureau", "regulator"):
+        bare.do(who, "governance.approve", seq=seq, hash=sealed)
+    before = bare.ask("governance.readiness", seq=seq)
+    assert (before["passed"], "bank" in before["counted"]) == (True, True)
+    replace(bare)
+    after = bare.ask("governance.readiness", seq=seq)
+    assert (after["passed"], after["status"]) == (False, "open")
+    assert "bank" not in (*after["counted"], *after["missing"])
+    assert bare.refusal("rival", "governance.commit", seq=seq) == "NOT_ENOUGH_VOTES"
+    assert bare.refusal("bank/new", "governance.approve", seq=seq, hash=sealed) == "KEYS_REPLACED"
+
+
+def test_what_replaced_keys_proposed_is_void_whoever_voted_for_it(bare: World) -> None:
+    args = {"kind": "suspend_org", "payload": {"org": "registry"}, "reason": "", "not_before": 0}
+    seq = bare.do("bank", "governance.propose", **args)
+    source = "@view\ndef one() -> int:\n    return 1\n"
+    code = bare.do("bank", "lifecycle.propose", name="policy", source=source, arguments={}, terms={})
+    for who in OTHERS:
+        if who != "registry":
+            bare.do(
+                who, "governance.approve", seq=seq, hash=bare.read("governance", "proposals", seq)["hash"]
+            )
+        sealed = bare.read("lifecycle", "proposals", f"policy/{code}")["hash"]
+        bare.do(who, "lifecycle.approve", name="policy", seq=code, hash=sealed)
+    replace(bare)
+    assert bare.refusal("bureau", "governance.commit", seq=seq) == "KEYS_REPLACED"
+    assert bare.refusal("bureau", "lifecycle.commit", name="policy", seq=code) == "KEYS_REPLACED"
+    assert bare.ask("lifecycle.readiness", name="policy", seq=code)["status"] == "void"
+    bare.do("bank/new", "governance.expire", seq=seq)
+    bare.do("bank/new", "lifecycle.expire", name="policy", seq=code)
+    assert bare.read("governance", "open_of", "bank") == 0
+
+
+def test_what_the_new_key_says_counts_as_any_members_word(bare: World) -> None:
+    replace(bare)
+    seq = ask(bare, "set_terms", {"freeze_blocks": 7})
+    bare.do("bank/new", "governance.approve", seq=seq, hash=bare.read("governance", "proposals", seq)["hash"])
+    assert "bank" in bare.ask("governance.readiness", seq=seq)["counted"]
+
+
+def test_nothing_is_proposed_that_the_replacement_in_the_same_block_makes_void(bare: World) -> None:
+    seq = ask(bare)
+    bare.advance(ms=THREE_DAYS_MS)
+    bare.do("bureau", "governance.commit", seq=seq)
+    same = bare.fork()
+    terms = {"kind": "set_terms", "payload": {"freeze_blocks": 7}}
+    for who, asked in (("bank/new", terms), ("rival", {"kind": "replace_key", "payload": ANOTHER})):
+        outcome = same.run(seeded(who), "governance.propose", **asked, reason="", not_before=0)
+        assert outcome.code == "KEYS_REPLACED"
+
+
+def test_a_key_that_the_organisation_itself_ends_takes_no_vote_back(bare: World) -> None:
+    args = {"kind": "set_terms", "payload": {"freeze_blocks": 7}, "reason": "", "not_before": 0}
+    seq = bare.do("bank", "governance.propose", **args)
+    rotated = {"old": seeded("bank").public, "new": NEW.public, "proof": proof_of(NEW, "bank")}
+    bare.do("bank", "orgs.rotate_key", **rotated)
+    assert bare.ask("governance.readiness", seq=seq)["counted"] == ["bank"]
+
+
+@pytest.mark.parametrize("role", ["steward", "agent", "admin"])
+def test_the_old_key_registers_the_new_one_for_nothing_with_the_proof_in_the_proposal(
+    bare: World, role: str
+) -> None:
+    seq = ask(bare)
+    shown = bare.read("governance", "proposals", seq)["payload"]
+    taken = {"key": shown["key"], "roles": [role], "proof": shown["proof"]}
+    assert bare.refusal("bank", "orgs.add_key", **taken) == "BAD_PROOF"
+    rotated = {"old": seeded("bank/steward").public, "new": shown["key"], "proof": shown["proof"]}
+    assert bare.refusal("bank", "orgs.rotate_key", **rotated) == "BAD_PROOF"
+    named = {"agent_key": shown["key"], "agent_address": "127.0.0.1:7001", "proof": shown["proof"]}
+    assert bare.refusal("bank", "orgs.set_agent", **named) == "BAD_PROOF"
+    bare.advance(ms=THREE_DAYS_MS)
+    bare.do("bureau", "governance.commit", seq=seq)
+    assert signs(bare) == OK
