@@ -212,7 +212,17 @@ def test_a_key_that_is_not_lost_is_replaced_by_nobody(consortium: ConsortiumFold
     desk = Desk(consortium)
     genesis = consortium.org("regulator").path.parent / "genesis.json"
     desk.run("bank", "key", "new", tmp_path / "new.key")
-    proof = desk.run("bank", "key", "prove", tmp_path / "new.key", "--org", "regulator", "--genesis", genesis)
+    proof = desk.run(
+        "bank",
+        "key",
+        "prove",
+        tmp_path / "new.key",
+        "--org",
+        "regulator",
+        "--genesis",
+        genesis,
+        "--replacement",
+    )
     given = f"{proof['public']}:{proof['proof']}"
     made = desk.run("bank", "org", "propose-key", "regulator", given, "--reason", "it lost its key")
     seq = str(made["result"])
