@@ -212,6 +212,15 @@ class NodeConfig(Section):
             raise ValueError(f"network.listen and rpc.listen = {self.rpc.listen}: two different addresses")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _check_certificate(self) -> Self:
+        if self.files.rpc_certificate and not self.rpc.tls:
+            raise ValueError(
+                f"files.rpc_certificate = {self.files.rpc_certificate!r}: nothing shows it while [rpc] tls = "
+                "false answers in the clear; set tls = true, or leave rpc_certificate and rpc_key out"
+            )
+        return self
+
 
 class NodeFiles(Section):
     """The paths of one node, resolved."""

@@ -14,11 +14,11 @@ import logging
 import os
 import stat
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from chain.api.params import SessionRequest
 from chain.primitives.errors import ConfigError
@@ -58,7 +58,8 @@ class LoggedCall:
 
     principal: str
     method: str
-    about: str
+    about: Mapping[str, str | int]
+    """Parameter -> its value, of those that `subject_of` takes."""
     outcome: str
     """"ok", or the code of its error."""
     ms: float
@@ -70,7 +71,7 @@ class LoggedCall:
             "time": _moment(wall_ms),
             "principal": self.principal[:CHARS_MAX],
             "method": self.method[:CHARS_MAX],
-            "about": self.about[:CHARS_MAX],
+            "about": {name: _clipped(value) for name, value in self.about.items()},
             "outcome": self.outcome[:CHARS_MAX],
             "ms": round(self.ms, 1),
             "address": self.address[:CHARS_MAX],
@@ -78,12 +79,16 @@ class LoggedCall:
         return json_text(named)
 
 
-def subject_of(params: Section) -> str:
+def subject_of(params: Section | Mapping[str, Any]) -> dict[str, str | int]:
     """Return what a call is about: names, heights and ids among its parameters, never their other values."""
     if isinstance(params, SessionRequest):
-        return f"key={params.key}"
-    given = [(name, getattr(params, name, None)) for name in ABOUT]
-    return " ".join(f"{name}={value}" for name, value in given if isinstance(value, str | int))
+        return {"key": params.key}
+    given = dict(params)
+    return {name: given[name] for name in ABOUT if isinstance(given.get(name), str | int)}
+
+
+def _clipped(value: str | int) -> str | int:
+    return value[:CHARS_MAX] if isinstance(value, str) else value
 
 
 def _moment(wall_ms: int) -> str:

@@ -155,7 +155,7 @@ class Gate(asyncio.Protocol):
             turns.charge(self.client, HEAD_S)
             if self._door.access is not None:
                 who, code = self.principal.name, f"http_{fault.status}"
-                self._door.access.note(LoggedCall(who, "", "", code, 0.0, self.address))
+                self._door.access.note(LoggedCall(who, "", {}, code, 0.0, self.address))
             self.refuse(fault.status, fault.text)
             return
         if not self._belongs_to(self.principal.client or self._address):

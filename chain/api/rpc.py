@@ -107,7 +107,7 @@ class _Pending:
 
     ident: Any
     given: Any
-    about: str = ""
+    about: Mapping[str, str | int] = field(default_factory=dict)
     """What it is about, once its parameters are known, for the access log."""
 
 
@@ -276,7 +276,10 @@ class Calls:
 
     async def _call(self, call: RpcCall, item: _Pending, extra: Extra) -> Any:
         if call.name in extra:
-            return extra[call.name](call.params or {})
+            answer, given = extra[call.name](call.params or {}), call.params
+            if self._access is not None and isinstance(given, dict):
+                item.about = subject_of(given)  # only now: the handler has judged them
+            return answer
         method = self._methods.get(call.name)
         if method is None:
             raise Refused(

@@ -162,6 +162,19 @@ def _word(org: OrgFolder, process: str, begun: Begun) -> str:
     return "was running" if found is None else f"started{found[1]}"
 
 
+def _other_scheme(org: OrgFolder) -> list[str]:
+    """Name the agent's `node` where that is its own node's port, asked otherwise than it answers."""
+    from privcompute.config import load_agent_config
+
+    asked, own = load_agent_config(org.agent_config)[0].node, own_url(load_node_config(org.node_config)[0])
+    (scheme, where), (own_scheme, own_where) = (url.split("://") for url in (asked, own))
+    if where != own_where or scheme == own_scheme:
+        return []
+    tls = "true" if own_scheme == "https" else "false"
+    why = f"its node answers at {own}, since {org.node_config} has [rpc] tls = {tls}"
+    return [f"{org.name}: {org.agent_config}: node = {asked!r}: {why}: write node = {own!r}"]
+
+
 def check_configurations(consortium: ConsortiumFolder, *, agents: bool = True) -> None:
     """Raise ConfigError with every fault of every organisation's files, before anything is started."""
     from privcompute.config import load_agent_config
@@ -177,6 +190,8 @@ def check_configurations(consortium: ConsortiumFolder, *, agents: bool = True) -
                 faults.append(f"{org.name}: {error}")
         with contextlib.suppress(AssentError):  # what cannot be read, the node itself says
             faults += _foreign_key(org)
+        with contextlib.suppress(AssentError):
+            faults += _other_scheme(org) if agents and org.agent_config.exists() else []
     if faults:
         raise ConfigError("\n".join([*faults, "nothing was started; mend that, then start again"]))
 

@@ -28,6 +28,7 @@ from chain.cli.doctor_checks import (
     check_peers,
     check_ports,
     check_python,
+    check_secrets,
     check_tokens,
     check_writable,
     fine,
@@ -115,6 +116,7 @@ async def _examine(org: OrgFolder) -> list[Diagnosis]:
         found.append(check_certificate(files.rpc_pair, now_ms()))
     if config.rpc.principals or files.tokens.exists():
         found.append(check_tokens(org.node_config, files.tokens, config.rpc.principals, now_ms()))
+        found.append(check_secrets(files))
     if files.access_log is not None:
         found.append(check_access_log(files.access_log))
     found += [*check_ports(org, listens), *check_disks(folders)]

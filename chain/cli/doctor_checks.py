@@ -336,6 +336,17 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMES_MAX]) + more
 
 
+def check_secrets(files: NodeFiles) -> Diagnosis:
+    """Judge that the operator's secret and the tokens of the RPC port are for their owner alone."""
+    here = [path for path in (files.operator_token, files.tokens) if path.exists()]
+    faults = [(path, mode) for path in here if (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077]
+    if faults:
+        said = "; ".join(f"{path}: mode {mode:04o}, for others too" for path, mode in faults)
+        remedy = "chmod 600 " + " ".join(shlex.quote(str(path)) for path, _ in faults)
+        return Diagnosis("rpc secrets", WRONG, said, remedy)
+    return fine("rpc secrets", f"{len(here)}, for their owner alone")
+
+
 def check_genesis(org: OrgFolder, files: NodeFiles, genesis: Genesis) -> Diagnosis:
     """Judge the genesis by the signatures of its founders where they are here, and the node's key by it."""
     words = [f"{genesis.chain_name}, {genesis.chain_id.hex()}"]

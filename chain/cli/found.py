@@ -284,7 +284,8 @@ def install(
         with private_files():
             _write_installed(own, card, found, signatures, addresses)
     used = addresses if card.agent else addresses[:2]
-    warning = warning_of(split_address(address)[1] for address in used)
+    ports = [split_address(address)[1] for address in used]
+    warning = warning_of(ports, "Name ports with --listen, --rpc and --agent-listen")
     if as_json:
         print_json({"folder": str(own.org.path), "genesis": found.genesis.chain_id.hex(), "warning": warning})
         return

@@ -9,8 +9,11 @@ RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 RESERVED = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
 
 
-def warning_of(ports: Iterable[int]) -> str:
-    """Return a warning that names those of these ports that this host may give to others; empty when none."""
+def warning_of(ports: Iterable[int], choose: str = "Name a --base-port") -> str:
+    """Return a warning that names those of these ports that this host may give to others; empty when none.
+
+    `choose` says how the command at hand lets others be chosen.
+    """
     low, high = outgoing_range()
     kept = _reserved()
     risky = [port for port in sorted(ports) if low <= port <= high and port not in kept]
@@ -19,8 +22,8 @@ def warning_of(ports: Iterable[int]) -> str:
     named = ",".join(map(str, risky))
     return (
         f"warning: of these ports the host gives {named} to outgoing connections, too ({low} to {high}): "
-        "while a node is down, another program may get its port, and it ends with port_busy. Name a "
-        f"--base-port below {low}, or keep them: sysctl -w net.ipv4.ip_local_reserved_ports={named}"
+        "while a node is down, another program may get its port, and it ends with port_busy. "
+        f"{choose} below {low}, or keep them: sysctl -w net.ipv4.ip_local_reserved_ports={named}"
     )
 
 

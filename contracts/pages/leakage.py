@@ -17,6 +17,10 @@ _KINDS = {
     "shares": "nothing, it stays shares ({cells})",
 }
 
+_OF_DIFFERENCES = (
+    "Exact figures over groups of rows that differ by few rows give those rows away by their difference,"
+    " within this page and beside results of other jobs: a minimum group bounds each group, not differences."
+)
 _TOLD = "Which rows are joined is told by the releases above that say so."
 _UNTOLD = "Which rows are joined is told by no release."
 _BY_JOINING = (
@@ -48,7 +52,7 @@ def size_names(graph: Graph, datasets: Sequence[DatasetRead]) -> Callable[[str],
 
 
 def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -> str:
-    """Return who learns what: a line for each release, then those for joins, then one for each column."""
+    """Return who learns what: lines for releases, for differences, for joins, then one for each column."""
     said = size_names(graph, datasets)
 
     def listed(columns: Sequence[int]) -> str:
@@ -56,6 +60,7 @@ def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -
         return ", ".join(f"{datasets[read.dataset].name}.{read.column}" for read in reads)
 
     lines = [_of_release(release, said, listed) for release in derived.releases]
+    lines += [_OF_DIFFERENCES] if any(_is_exact(release) for release in derived.releases) else []
     joined = [
         len({graph.cells[key].shape for key in graph.args[node]})
         for node in range(len(graph))
@@ -66,6 +71,11 @@ def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -
         lines += [_TOLD if shown else _UNTOLD, _BY_JOINING]
         lines += [_OF_SUBSETS] if max(joined) > 2 else []
     return "\n".join([*lines, *_of_columns(derived)])
+
+
+def _is_exact(release: Release) -> bool:
+    """Tell whether a release is of figures without noise."""
+    return release.kind in ("count", "sum", "figure") and not release.mechanism
 
 
 def _of_release(release: Release, said: Callable[[str], str], listed: Callable[[Sequence[int]], str]) -> str:
@@ -83,7 +93,7 @@ def _of_release(release: Release, said: Callable[[str], str], listed: Callable[[
         text += f"; {release.mechanism} noise, epsilon {release.epsilon}"
         text += f", delta {release.delta}" if release.delta else ""
         text += f", split over {len(release.noise_on)} sums and counts"
-    elif release.kind in ("count", "sum", "figure"):
+    elif _is_exact(release):
         text += f"; exact, {release.figures.text(said)} figures of the accounts"
     return text + "."
 

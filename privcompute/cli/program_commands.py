@@ -12,7 +12,7 @@ import click
 
 from chain.client.answers import reading
 from chain.client.client import Client
-from chain.client.console import json_option, print_json, print_text, reports_errors
+from chain.client.console import json_option, print_folded, print_json, print_text, reports_errors
 from chain.client.options import Session, open_session
 from chain.client.options import run as run_async
 from chain.client.trust import trust_line
@@ -30,6 +30,11 @@ from privcompute.cli.page_samples import load_sample
 from privcompute.cli.page_views import check_json, held_json, show_check, show_held, show_trial, trial_json
 from privcompute.pages.trial import Sample, try_out
 
+UNREGISTERED = (
+    "these needs follow from the page and its samples alone: registered datasets may ask for more, where a "
+    "receiver owns a column or a text chooses single rows; ask the ledger: assent program check PAGE --as "
+    "ORGDIR"
+)
 STARTER = '''"""How much people owe by kind of housing, for whoever asked: an example to change.
 
 `loans` and `people` are datasets of two owners; `check` says what the page uses and what leaves, `run` tries
@@ -152,6 +157,7 @@ def check(
         print_json(check_json(traced, counts, joined))
     else:
         show_check(str(file), traced, counts, joined, with_plan=with_plan)
+        print_folded(UNREGISTERED)
 
 
 @click.command("run")

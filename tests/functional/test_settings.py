@@ -138,7 +138,7 @@ def test_who_asked_what_stands_in_the_access_log_which_reopen_opens_anew(tmp_pat
         list(stop_consortium(made))
     lines = [json.loads(line) for line in kept.read_text().splitlines()]
     asked = {line["method"]: line for line in lines}
-    assert asked["getStateRange"]["about"] == "contract=orgs map=orgs"
+    assert asked["getStateRange"]["about"] == {"contract": "orgs", "map": "orgs"}
     assert asked["getBlockByNumber"]["outcome"] == "not_found"
     assert {line["principal"] for line in lines} == {"local"}
     assert "getCode" not in asked

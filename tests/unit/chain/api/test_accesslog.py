@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from chain.api import accesslog
@@ -40,8 +41,8 @@ class Kept:
     def _count(self, number: int) -> None:
         self.lost += number
 
-    def note(self, who: str = "token:ci", method: str = "getState", about: str = "") -> None:
-        self.log.note(LoggedCall(who, method, about, "ok", 1.25, "10.0.0.7"))
+    def note(self, who: str = "token:ci", method: str = "getState", about: str = "x") -> None:
+        self.log.note(LoggedCall(who, method, {"name": about}, "ok", 1.25, "10.0.0.7"))
 
     async def written(self) -> list[dict[str, Any]]:
         self.log.flush()
@@ -87,14 +88,29 @@ async def test_each_call_leaves_a_line_with_who_what_and_how_it_ended_and_no_sec
     assert kept.path.stat().st_mode & 0o777 == 0o600
 
 
+async def test_what_a_subscription_follows_is_told_once_it_is_taken(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, shared=False)
+    async with serving(access=kept.log) as port, aiohttp.ClientSession() as session:
+        socket = await session.ws_connect(port.url + "/ws")
+        for params in ({"count": 0, "subject": "org:bank"}, ["org:bank"]):
+            await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": params})
+            await socket.receive_json()
+    told = [(line["about"], line["outcome"]) for line in lines_of(kept.path)]
+    assert told == [({"subject": "org:bank"}, "ok"), ({}, "bad_params")]
+
+
 def test_what_a_call_is_about_are_names_and_ids_and_never_what_it_carries() -> None:
     view = CallView(contract="datasets", method="find", args={"who": "secret"})
-    assert subject_of(view) == "contract=datasets method=find"
+    assert subject_of(view) == {"contract": "datasets", "method": "find"}
     entry = StateEntry(contract="grants", map="grants", key={"secret": 1}, height=7)
-    assert subject_of(entry) == "contract=grants map=grants height=7"
-    assert subject_of(SendOne(transaction="abcd")) == ""
+    assert subject_of(entry) == {"contract": "grants", "map": "grants", "height": 7}
+    assert subject_of(SendOne(transaction="abcd")) == {}
+    forged = StateEntry(contract="grants map=grants outcome=ok", map="m", key=1)
+    assert subject_of(forged) == {"contract": "grants map=grants outcome=ok", "map": "m"}
+    followed = {"kind": "events", "subject": "org:bank", "secret": "x"}
+    assert subject_of(followed) == {"subject": "org:bank"}
     proof = SessionRequest(key="ab" * 32, challenge="cd" * 40, signature="ef" * 64)
-    assert subject_of(proof) == f"key={'ab' * 32}"
+    assert subject_of(proof) == {"key": "ab" * 32}
 
 
 def test_no_parameter_that_is_written_down_can_hold_other_values_than_names_heights_and_ids() -> None:
@@ -114,7 +130,7 @@ async def test_hostile_words_stay_on_their_line_are_visible_and_bounded(tmp_path
     kept.note(method='x\n{"principal": "operator"}\x1b[2J\u202e\udc80', about="s" * 100_000)
     (line,) = await kept.written()
     assert line["method"].startswith("x\n{")
-    assert len(line["about"]) == 128
+    assert len(line["about"]["name"]) == 128
     raw = kept.path.read_bytes()
     assert raw.count(b"\n") == 1
     assert raw[:-1].decode().isprintable()

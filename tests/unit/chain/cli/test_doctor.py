@@ -349,10 +349,44 @@ def test_tokens_that_are_over_or_end_soon_are_named_with_how_to_replace_them(org
     assert "assent node token new" in found["remedy"]
 
 
+def test_secrets_of_the_port_that_others_may_read_are_named(org: OrgFolder) -> None:
+    with_tokens(org, ci=15)
+    assert examine(org, 0)["rpc secrets"]["verdict"] == FINE
+    (org.path / "node.token").write_text("secret")
+    for name, mode in (("node.token", 0o644), ("rpc-tokens.json", 0o606)):
+        (org.path / name).chmod(mode)
+        found = examine(org, Exit.CONFIG)["rpc secrets"]
+        assert found["verdict"] == WRONG
+        assert f"{name}: mode {mode:04o}" in found["said"]
+        assert found["remedy"].startswith("chmod 600 ")
+        (org.path / name).chmod(0o600)
+
+
+def test_an_agent_that_asks_its_node_otherwise_than_it_answers_is_named_before_anything_starts(
+    org: OrgFolder,
+) -> None:
+    """The agent waited for its node for ever, and `start` for the agent."""
+    set_in(org.node_config, "[rpc]", "[rpc]\ntls = true")
+    found = examine(org, Exit.CONFIG)["configuration"]
+    assert found["verdict"] == WRONG
+    listen = load_node_config(org.node_config)[0].rpc.listen
+    assert f"agent.toml: node = 'http://{listen}'" in found["said"]
+    assert f"write node = 'https://{listen}'" in found["said"]
+    set_in(org.agent_config, "http://", "https://")
+    assert examine(org, 0)["configuration"]["verdict"] == FINE
+
+
+def test_a_certificate_that_no_port_would_show_is_refused(org: OrgFolder) -> None:
+    set_in(org.node_config, "[files]", '[files]\nrpc_certificate = "port.pem"\nrpc_key = "port.key"')
+    found = examine(org, Exit.CONFIG)["configuration"]
+    assert "files.rpc_certificate = 'port.pem': nothing shows it while [rpc] tls = false" in found["said"]
+
+
 def test_a_certificate_that_is_over_or_ends_soon_is_told_with_what_to_do(org: OrgFolder) -> None:
     files = '[files]\nrpc_certificate = "port.pem"\nrpc_key = "port.key"'
     set_in(org.node_config, "[files]", files)
     set_in(org.node_config, "[rpc]", "[rpc]\ntls = true")
+    set_in(org.agent_config, "http://", "https://")
     now = datetime.now(UTC)
     for days, verdict, said in (
         (40, FINE, "good for 39"),

@@ -308,6 +308,9 @@ def test_ports_that_the_host_gives_away_are_named_when_they_are_chosen(
     assert f"({base + 1} to {base + 500})" in said
     assert f"--base-port below {base + 1}, or keep them: sysctl" in said
     assert json.loads(told("two", *ports, "--json"))["warning"].startswith("warning: ")
+    assert f"Name ports with --listen below {base + 1}," in outgoing.warning_of(
+        [base + 1], "Name ports with --listen"
+    )
     kept.write_text(f"1,{base}-{base + 2}\n")
     assert "warning" not in told("three", *ports)
     kept.unlink()

@@ -44,6 +44,7 @@ def test_a_new_page_is_checked_and_run(assent: Assent) -> None:
     checked = ok(assent("check", "page.py"))
     assert "people.housing  aggregate-only" in checked
     assert "Which rows are joined is told by no release" in checked
+    assert "registered datasets may ask for more" in " ".join(checked.split())
     assert all(len(line) <= 80 for line in checked.splitlines())
     shown = ok(assent("run", "page.py", *DATA))
     assert "page.py on loans 60, people 65 rows, joined 50" in shown
