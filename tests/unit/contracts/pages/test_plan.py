@@ -180,7 +180,7 @@ def test_the_statement_says_what_joining_tells_and_to_whom_of_three_or_more() ->
 
 
 def test_the_statement_says_of_exact_figures_and_of_no_others_that_differences_give_rows_away() -> None:
-    page = '"""The number of people."""\n\n\ndef run(people):\n    release(count(people), to="bank", {}, name="n")\n'
+    page = '"""How many."""\n\n\ndef run(people):\n    release(count(people), to="bank", {}, name="n")\n'
     said = "Exact figures over groups of rows that differ by few rows give those rows away"
     assert said in trace(page.format("exact=True")).leakage
     assert said not in trace(page.format("noise=laplace(epsilon=0.5)")).leakage
