@@ -11,13 +11,18 @@ import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from contracts import system
+from contracts.runtime import ContractRuntime
 from tests.campaigns import mutants, named, operators
 from tests.campaigns.edits import ROOT, Mutant
 from tests.campaigns.equivalent import EQUIVALENT
 from tests.campaigns.isolation import Nursery, TooLong, limit_cpu
+from tests.campaigns.verdicts import CALLED, sources
+from tests.simulation.storm import STEPS, simulate
 
 SOURCE = '''
 """A module."""
@@ -200,3 +205,22 @@ def test_whatever_a_child_does_it_ends_and_its_parent_is_told(work: object, deat
 
 def test_a_limit_of_cpu_time_is_no_exception_that_code_may_swallow() -> None:
     assert not issubclass(TooLong, Exception)
+
+
+def test_the_simulator_calls_no_contract_whose_text_its_results_do_not_depend_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Results of the simulator stay on record while the others change."""
+    called: set[str] = set()
+    find = ContractRuntime._method
+
+    def watched(runtime: ContractRuntime, machine: Any, contract: str, method: str) -> Any:
+        called.add(contract)
+        return find(runtime, machine, contract, method)
+
+    monkeypatch.setattr(ContractRuntime, "_method", watched)
+    for seed in range(14, 18):
+        simulate(seed, steps=STEPS // 2)
+    kept = {path.stem for path in sources("simulator") if path.parent == ROOT / "contracts/system"}
+    assert called == CALLED
+    assert kept == {*system.sources()} & CALLED
