@@ -171,7 +171,9 @@ def compile_library(source: str) -> dict[str, Any]:
 def compile_contract(source: str) -> dict[str, Any]:
     """For the contract `lifecycle` alone: compile a source."""
 
-def trace_page(source: str, datasets: list[Any], parameters: dict[str, Any], whole: bool) -> dict[str, Any]:
+def trace_page(
+    source: str, datasets: list[Any], parameters: dict[str, Any], initiator: str
+) -> dict[str, Any]:
     """For the contract `programs` alone: derive what follows of a page."""
 
 def call_init(name: str, source_hash: bytes, args: dict[str, Any]) -> Any:

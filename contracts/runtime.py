@@ -278,13 +278,16 @@ class ContractRuntime:
         return isolate(machine, made)
 
     def trace_page(
-        self, machine: Machine, source: str, datasets: Value, parameters: Value, whole: bool
+        self, machine: Machine, source: str, datasets: Value, parameters: Value, initiator: str
     ) -> Value:
         """Derive what follows of a page for the contract `programs`, at the expense of the call."""
         try:
-            made = (whole_facts if whole else brief_facts)(source, datasets, parameters, machine)
+            if datasets:
+                made = brief_facts(source, datasets, parameters, machine, initiator)
+            else:
+                made = whole_facts(source, datasets, parameters, machine)
         except PageRefused as refused:
-            raise Reverted("REJECTED_PAGE", str(refused)) from None
+            raise _of_page(refused) from None
         return isolate(machine, made)
 
     def start(self, machine: Machine, contract: str, source_hash: bytes, args: Value, kind: str) -> Value:
@@ -438,6 +441,13 @@ def library_rows(library: Library, source: str) -> dict[StateKey, bytes]:
         map_key("source_uses", library.source_hash): 1,
     }
     return {(LIFECYCLE, key): encode_value(value) for key, value in rows.items()}
+
+
+def _of_page(refused: PageRefused) -> Reverted:
+    """Return what a transaction ends with: a missing domain is the owner's to register, not the author's."""
+    if any(one.rule == "DOMAIN_NOT_REGISTERED" for one in refused.diagnostics):
+        return Reverted("DOMAIN_NOT_REGISTERED", str(refused))
+    return Reverted("REJECTED_PAGE", str(refused))
 
 
 def _number(machine: Machine, place: bytes) -> int:

@@ -170,16 +170,23 @@ class DataUse:
         asked: dict[str, Any] = {**plain, **spec}
         asked["inputs"] = [{"name": f"d{number}", **one} for number, one in enumerate(asked["inputs"])]
         asked["parameters"] = {"receivers": sorted(asked["receivers"]), **asked.get("parameters", {})}
-        return str(self.admin(by).call("jobs", "propose", gas=GAS, spec={**self._followed(asked), **asked}))
+        return str(
+            self.admin(by).call("jobs", "propose", gas=GAS, spec={**self._followed(asked, by), **asked})
+        )
 
-    def _followed(self, spec: dict[str, Any]) -> dict[str, Value]:
-        """Return the page of a job, and the plan that follows of it."""
+    def _followed(self, spec: dict[str, Any], by: str) -> dict[str, Value]:
+        """Return the page of an organisation's job, and the plan that follows of it."""
         inputs: list[Value] = [
             {name: one[name] for name in ("name", "dataset", "version")} | {"columns": list(one["columns"])}
             for one in spec["inputs"]
         ]
         found: Any = self.chain.view(
-            "programs", "derive", id=spec["program"], inputs=inputs, parameters=spec["parameters"]
+            "programs",
+            "derive",
+            id=spec["program"],
+            inputs=inputs,
+            parameters=spec["parameters"],
+            initiator=by,
         )
         return {"page": found["page"], "plan": found["plan"]}
 

@@ -75,6 +75,8 @@ class PageProposal:
     """"job:ID" or "program:ID"."""
     page: bytes
     plan: bytes
+    by: str
+    """The organisation that proposed it."""
     entry: EventEntry
     inputs: tuple[schemas.VersionUsed, ...]
 
@@ -119,8 +121,8 @@ def _proposal(entry: EventEntry) -> PageProposal | None:
         return None
     try:
         fields = decode_value(event.fields, max_bytes=RESULT_BYTES_MAX)
-        subject, page, plan = fields[kind], fields["page"], fields["plan"]
-        well = type(subject) is str and subject.startswith(kind + ":")
+        subject, page, plan, by = fields[kind], fields["page"], fields["plan"], fields["by"]
+        well = type(subject) is type(by) is str and subject.startswith(kind + ":")
     except (DecodeError, KeyError, TypeError):
         well = False
     if not well or type(page) is not bytes or type(plan) is not bytes:
@@ -128,7 +130,7 @@ def _proposal(entry: EventEntry) -> PageProposal | None:
     if not page:
         return None
     inputs = schemas.versions_named(entry) if kind == "job" else []
-    return PageProposal(subject, page, plan, entry, tuple(inputs))
+    return PageProposal(subject, page, plan, by.removeprefix("org:"), entry, tuple(inputs))
 
 
 def rows_wanted(found: Iterable[PageProposal]) -> list[tuple[str, str, Value]]:
@@ -185,7 +187,10 @@ def _check(one: PageProposal, gas: Gas, held: Held) -> str:
     spec = _spec(one, held) if one.is_job else None
     declared: Value = [] if spec is None else [_declared(one, item, held) for item in spec["inputs"]]
     try:
-        facts, leakage = stated_facts(text, declared, {} if spec is None else spec["parameters"], gas)
+        if spec is None:
+            facts, leakage = stated_facts(text, [], {}, gas)
+        else:
+            facts, leakage = stated_facts(text, declared, spec["parameters"], gas, one.by)
     except PageRefused as refused:
         raise ProofInvalid(f"{one.subject}: its page cannot be traced: {refused}"[:600]) from None
     except OutOfGas:
@@ -225,7 +230,8 @@ def _declared(one: PageProposal, item: dict[str, Any], held: Held) -> Value:
             raise ProofInvalid(f"{one.subject}: {item['dataset']} declares no column {shown(name)}")
         categories, bins = len(column["categories"]), max(len(column["edges"]) - 1, 0)
         more = categories > 0 and column["missing"] == "category"
-        columns[name] = [column["type"], categories + more, bins]
+        bounds = [column["low"], column["high"]]
+        columns[name] = [column["type"], categories + more, bins, *bounds, column["missing"]]
     return {"name": item["name"], "owner": owner, "key": key, "columns": columns}
 
 
@@ -257,7 +263,7 @@ def _check_certificate(one: PageProposal, spec: dict[str, Any], facts: dict[str,
 def _check_facts(one: PageProposal, facts: dict[str, Any], row: Any) -> None:
     """What members voted on is what follows; a page that left the ledger took its facts along."""
     held = row if type(row) is dict else {}
-    for name in ("page", "plan", "uses", "receivers"):
+    for name in ("page", "plan", "uses", "receivers", "membership", "charges"):
         _differs(one, f"{name} in the facts that members voted on", held.get(name), facts[name])
 
 

@@ -55,6 +55,8 @@ _REMEDIES: Mapping[str, str] = {
     "UNKNOWN_LIBRARY": "the ledger offers no library of that hash, or no longer; see: "
     "assent contract libraries; anyone puts its text there: assent contract publish FILE",
     "NOT_PUBLISHER": "only the organisation that published it withdraws it; see: assent contract libraries",
+    "DOMAIN_NOT_REGISTERED": "noise covers, or an account is charged for, a column without a registered "
+    "domain; the detail names it, and what to declare or to write",
     "REJECTED_PAGE": "the page cannot be traced; the detail has the line and what to write instead",
     "PROGRAM_EXISTS": "an id stands for one page for ever; propose the page under another id",
     "UNKNOWN_PAGE": "no program and no open proposal has this page; see: assent program list",

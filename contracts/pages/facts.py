@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from chain.primitives.values import Value, encode_value
 from contracts.language.faults import Diagnostic
+from contracts.pages.charges import booked, said_of
 from contracts.pages.cost import Cost
 from contracts.pages.faults import PageRefused, Unfit
 from contracts.pages.leakage import size_names
@@ -21,6 +22,7 @@ from contracts.pages.parameters import as_value
 from contracts.pages.paying import Payer
 from contracts.pages.plan import Plan
 from contracts.pages.releases import SHARES, Release, least_constraint
+from contracts.pages.sensitivity import greatest
 from contracts.pages.tables import DatasetSchema
 
 _SAYS_MAX = 1_024
@@ -35,23 +37,30 @@ SINGLE_USE: Mapping[str, str] = {
 """The use that stands for all uses of a column which a constraint covers, as job specs have it."""
 
 
-def brief_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -> dict[str, Value]:
-    """Return what a job under a page is held against; raise PageRefused, or OutOfGas.
+def brief_facts(
+    source: str, datasets: Value, parameters: Value, payer: Payer, initiator: str = ""
+) -> dict[str, Value]:
+    """Return what a job of an initiator under a page is held against; raise PageRefused, or OutOfGas.
 
-    `{page, plan: hashes, uses: {dataset: {column: use}}, receivers: [org], profiles: [name]}`; `datasets` as
-    in `schemas_of`.
+    `{page, plan: hashes, uses: {dataset: {column: use}}, receivers: [org], profiles: [name], membership:
+    {dataset: [org]}, charges: {dataset: {epsilon, delta, rho, figures: {column: number}}}}`; `datasets` as in
+    `schemas_of`, units of charges as in `charges.py`.
     """
-    return brief_of(
-        trace(source, schemas_of(datasets), payer=payer, parameters=parameters_of(parameters)), payer
-    )
+    return stated_facts(source, datasets, parameters, payer, initiator)[0]
 
 
 def stated_facts(
-    source: str, datasets: Value, parameters: Value, payer: Payer
+    source: str, datasets: Value, parameters: Value, payer: Payer, initiator: str = ""
 ) -> tuple[dict[str, Value], str]:
     """Return `brief_facts`, and who learns what in words."""
-    plan = trace(source, schemas_of(datasets), payer=payer, parameters=parameters_of(parameters))
-    return brief_of(plan, payer), plan.leakage
+    plan = trace(
+        source,
+        schemas_of(datasets),
+        payer=payer,
+        parameters=parameters_of(parameters),
+        initiator=initiator,
+    )
+    return brief_of(plan, payer, datasets != []), plan.leakage
 
 
 def whole_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -> dict[str, Value]:
@@ -61,7 +70,7 @@ def whole_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -
     payer.charge(GAS_COST * len(plan.graph))
     payer.charge(GAS_FACT * sum(4 + len(one.columns) + len(one.keys) for one in plan.releases))
     said = size_names(plan.graph, plan.datasets)
-    facts = brief_of(plan, payer) | {
+    facts = brief_of(plan, payer, False) | {
         "pages": PAGES,
         "says": traced.says[:_SAYS_MAX],
         "datasets": [each.name for each in plan.datasets],
@@ -79,8 +88,13 @@ def whole_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -
     return facts
 
 
-def brief_of(plan: Plan, payer: Payer) -> dict[str, Value]:
-    """Return what `brief_facts` says of a plan that is traced already."""
+def brief_of(plan: Plan, payer: Payer, registered: bool = True) -> dict[str, Value]:
+    """Return what `brief_facts` says of a plan that is traced already.
+
+    Without `registered` schemas, charges have formulas of what is not known yet (`charges.said_of`). With
+    them, raise PageRefused (DOMAIN_NOT_REGISTERED) where noise or an account needs a domain that is not
+    registered.
+    """
     payer.charge(GAS_FACT * (4 + len(plan.uses)))
     uses: dict[tuple[str, str], set[str]] = {}
     for use in plan.uses:
@@ -88,9 +102,29 @@ def brief_of(plan: Plan, payer: Payer) -> dict[str, Value]:
     found: dict[str, Value] = {each.name: {} for each in plan.datasets}
     for (dataset, column), several in sorted(uses.items()):
         found[dataset][column] = SINGLE_USE[least_constraint(sorted(several))]
-    receivers = sorted({one.receiver for one in plan.releases} - {SHARES})
-    facts: dict[str, Value] = {"page": plan.page_hash, "plan": plan.hash, "uses": found}
-    return facts | {"receivers": receivers, "profiles": [*plan.profiles]}
+    return {
+        "page": plan.page_hash,
+        "plan": plan.hash,
+        "uses": found,
+        "receivers": sorted({one.receiver for one in plan.releases} - {SHARES}),
+        "profiles": [*plan.profiles],
+        "membership": dict(plan.membership),
+        "charges": _charges(plan, payer, registered),
+    }
+
+
+def _charges(plan: Plan, payer: Payer, registered: bool) -> Value:
+    payer.charge(GAS_FACT * sum(4 + len(one.columns) for one in plan.releases))
+    said = size_names(plan.graph, plan.datasets)
+    if not registered:
+        return {name: said_of(charge, said) for name, charge in plan.charges.items()}
+    try:
+        for atom in [atom for one in plan.releases for atom in one.noise_on]:
+            payer.charge(GAS_FACT * (len(plan.graph.columns) + len(atom.parts)))
+            greatest(plan.graph, plan.datasets, atom)
+        return {name: booked(charge, said) for name, charge in plan.charges.items()}
+    except Unfit as unfit:
+        raise _refused(unfit) from None
 
 
 def _release(plan: Plan, one: Release, said: Callable[[str], str]) -> dict[str, Value]:
@@ -123,9 +157,10 @@ def _cost(cost: Cost, said: Callable[[str], str]) -> dict[str, Value]:
 
 
 def schemas_of(datasets: Value) -> dict[str, DatasetSchema] | None:
-    """Read `[{name, owner, key: [column], columns: {name: [type, categories, bins]}}]`; None for [].
+    """Read `[{name, owner, key: [column], columns: {name: [type, categories, bins, low, high, missing]}}]`.
 
-    `categories` and `bins` count those that are registered, 0 for none. Raise PageRefused for anything else.
+    `categories` and `bins` count those that are registered, 0 for none; `low` and `high` are texts or None,
+    `missing` is the rule for missing cells. Return None for []; raise PageRefused for anything else.
     """
     if datasets == []:
         return None
@@ -140,6 +175,8 @@ def schemas_of(datasets: Value) -> dict[str, DatasetSchema] | None:
             tuple(item["key"]),
             {name: declared[1] for name, declared in columns.items() if declared[1]},
             {name: declared[2] for name, declared in columns.items() if declared[2]},
+            {name: (declared[3], declared[4]) for name, declared in columns.items()},
+            frozenset(name for name, declared in columns.items() if declared[5] == "mean"),
         )
     return found
 

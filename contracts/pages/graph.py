@@ -32,6 +32,11 @@ class ColumnRead:
     """How many registered categories it has; 0 when that is not known."""
     bins: int = 0
     """How many registered bins it has; 0 when that is not known."""
+    low: str = ""
+    high: str = ""
+    """Its registered domain as canonical numbers; both are "" where it has none."""
+    averaged: bool = False
+    """Whether its missing cells are filled with the mean of the others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from contracts.pages.faults import Unfit
 from contracts.pages.graph import Graph
 from contracts.pages.limits import ATOMS_MAX, GAS_LABEL
 from contracts.pages.numbers import read_number
 from contracts.pages.paying import Payer
-from contracts.pages.spreads import BIT, Domain, Interval, Spread, hull, through
-from contracts.pages.types import is_rows
+from contracts.pages.spreads import BIT, Domain, Interval, Spread, held, hull, squared, through
+from contracts.pages.types import Shape, Size, is_rows
 
 Columns = int
 """A set of columns: bit i stands for the plan's column i."""
@@ -79,15 +80,46 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class SummedCells:
+    """Cells of one row that a sum adds, alike in what bounds them."""
+
+    cells: Shape
+    choices: Size
+    """1 for cells of their own; else each cell is a bit for each of so many, of which one is 1 at most."""
+    spread: Spread
+    columns: Columns
+    """The columns that they follow from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What decides whether and where a sum adds the cells of a row."""
+
+    rows: Columns = 0
+    """The columns that decide whether the row counts."""
+    groups: Size = 1
+    by: Columns = 0
+    """The columns that decide in which groups it is."""
+    apart: bool = True
+    """Whether a row is in one group at most."""
+
+
+@dataclass(frozen=True, slots=True)
 class Atom:
     """A sum or count over rows, from which figures follow."""
 
     node: int
     rows: str
     """The name of the number of rows that it is over."""
-    spread: Spread
-    """What one row adds at least and at most; None when no noise can cover it."""
+    parts: tuple[SummedCells, ...]
+    """What one row adds; none where its cells follow from other rows, so that no noise can cover it."""
+    choice: Choice
     label: Label
+
+    @property
+    def bounded(self) -> bool:
+        """Whether something bounds what one row adds, so that noise can cover it."""
+        return len(self.parts) > 0 and all(part.spread is not None for part in self.parts)
 
 
 EMPTY = Label()
@@ -114,13 +146,14 @@ class Labels:
         self.atoms: list[Atom] = []
         self._places: dict[int, int] = {}
         self._carried: dict[int, list[Label]] = {}
-        self._run(payer)
+        self._payer = payer
+        self._run()
 
-    def _run(self, payer: Payer) -> None:
+    def _run(self) -> None:
         """Go through the nodes in order, and through a loop's body until its labels stay as they are."""
         node = 0
         while node < len(self.graph):
-            payer.charge(GAS_LABEL + len(self.graph.args[node]))
+            self._payer.charge(GAS_LABEL + len(self.graph.args[node]))
             name = self.graph.name(node)
             if name == "again":
                 loop = self.graph.args[node][0]
@@ -149,19 +182,28 @@ class Labels:
             return self._carried[graph.args[args[0]][0]][int(graph.attrs[node][0])]
         if name == "column":
             column = int(graph.attrs[node][0])
-            return Label(raw=1 << column, spread=self._domain(column))
+            averaged = self.graph.columns[column].averaged
+            return Label(raw=1 << column, crossed=averaged, spread=self._domain(column))
         return _RULES[graph.primitives[node].flow](self, node, [self.of[arg] for arg in args])
 
     def _domain(self, column: int) -> Spread:
-        kind = self.graph.columns[column].kind
-        return BIT if kind == "bit" else None if kind == "text" else Domain(column, 1)
+        read = self.graph.columns[column]
+        if read.kind in ("bit", "text"):
+            return BIT if read.kind == "bit" else None
+        if not read.low:
+            return Domain(column, 1)
+        return held(read_number(read.low), read_number(read.high), read.kind == "real")
 
     # --- rules, by the name in the table's column `flow` -------------------------------------------------
     def _of_public(self, node: int, _labels: Sequence[Label]) -> Label:
         if self.graph.name(node) == "step":
             return EMPTY
         value = read_number(self.graph.attrs[node][0])
-        return Label(spread=Interval(value, value))
+        return Label(spread=held(value, value, self._real(node)))
+
+    def _real(self, node: int) -> bool:
+        """Tell whether cells are real on shares, so rounded; those of columns without a schema may be."""
+        return self.graph.cells[node].kind in ("real", "any")
 
     def _of_chosen(self, node: int, _labels: Sequence[Label]) -> Label:
         return Label(chosen=True, spread=BIT if self.graph.name(node) == "lot" else None)
@@ -193,14 +235,14 @@ class Labels:
     def _spread(self, node: int, labels: Sequence[Label]) -> Spread:
         name, attrs = self.graph.name(node), self.graph.attrs[node]
         if name == "clip":
-            return Interval(read_number(attrs[0]), read_number(attrs[1]))
-        return through(name, [label.spread for label in labels])
+            return held(read_number(attrs[0]), read_number(attrs[1]), self._real(node))
+        return through(name, [label.spread for label in labels], self._real(node))
 
     def _of_key(self, node: int, labels: Sequence[Label]) -> Label:
         """Registered categories and bins choose groups; any other text, as an identifier, chooses rows."""
         (label,) = labels
         if label.only("raw") and not any(self._unregistered(column) for column in bits_of(label.raw)):
-            return Label(key=label.raw, match=label.match, spread=BIT)
+            return Label(key=label.raw, match=label.match, crossed=label.crossed, spread=BIT)
         return self._of_local(node, labels)
 
     def _unregistered(self, column: int) -> bool:
@@ -210,32 +252,35 @@ class Labels:
     def _of_not(self, node: int, labels: Sequence[Label]) -> Label:
         (label,) = labels
         if label.only("raw", "key", "versus"):
-            return Label(key=label.raw | label.key, versus=label.versus, match=label.match, spread=BIT)
+            return self._bits(label)
         return self._of_local(node, labels)
 
     def _of_both(self, node: int, labels: Sequence[Label]) -> Label:
         every = merged(labels)
         if self.graph.cells[node].by_row and every.only("raw", "key", "versus"):
-            return Label(key=every.raw | every.key, versus=every.versus, match=every.match, spread=BIT)
+            return self._bits(every)
         return self._of_local(node, labels)
+
+    def _bits(self, label: Label) -> Label:
+        """Return the label of bits that follow of bits alone."""
+        keys = label.raw | label.key
+        return Label(key=keys, versus=label.versus, match=label.match, crossed=label.crossed, spread=BIT)
 
     def _of_compare(self, node: int, labels: Sequence[Label]) -> Label:
         one, other = labels
         if one.raw and other.raw and one.only("raw") and other.only("raw"):
             mine = {self.owners[column] for column in bits_of(one.raw)}
             if mine.isdisjoint(self.owners[column] for column in bits_of(other.raw)):
-                return Label(versus=one.raw | other.raw, match=one.match | other.match, spread=BIT)
+                both = merged([one, other])
+                return Label(versus=both.raw, match=both.match, crossed=both.crossed, spread=BIT)
         return self._of_local(node, labels)
 
     def _of_multiply(self, node: int, labels: Sequence[Label]) -> Label:
         one, other = self.graph.args[node]
         label = labels[0]
         if one == other and label.only("raw") and label.raw:
-            domain = label.spread
-            square = (
-                Domain(domain.column, 2) if isinstance(domain, Domain) else through("multiply", [domain] * 2)
-            )
-            return Label(square=label.raw, match=label.match, spread=square)
+            square = squared(label.spread, self._real(node))
+            return Label(square=label.raw, match=label.match, crossed=label.crossed, spread=square)
         return self._of_local(node, labels)
 
     def _of_cross(self, node: int, labels: Sequence[Label]) -> Label:
@@ -250,7 +295,7 @@ class Labels:
                 crossed=True,
             )
         if any(self.graph.cells[arg].by_row for arg in self.graph.args[node]):
-            return self._atom(node, None, Label(figure=every.values, match=every.match), every.atoms)
+            return self._atom(node, (), Choice(), Label(figure=every.values, match=every.match), every.atoms)
         return replace(every, spread=None)
 
     def _of_fold(self, node: int, labels: Sequence[Label]) -> Label:
@@ -266,12 +311,38 @@ class Labels:
             return self._of_cross(node, labels)
         counted = graph.name(node) == "group_count"
         summand = EMPTY if counted else labels[0]
-        choice = merged(labels if counted else labels[1:])
-        every = merged([summand, choice])
-        spread = BIT if counted else summand.spread
-        if every.crossed:
-            spread = None
-        return self._atom(node, spread, _summed(summand, choice, every), every.atoms)
+        chooses = merged(labels if counted else labels[1:])
+        every = merged([summand, chooses])
+        parts: tuple[SummedCells, ...] = ()
+        if not every.crossed and graph.homes[node] == -1:
+            parts = (_ONE,) if counted else tuple(self._parts(graph.args[node][0]))
+        choice = self._choice(node, labels)
+        return self._atom(node, parts, choice, _summed(summand, chooses, every), every.atoms)
+
+    def _choice(self, node: int, labels: Sequence[Label]) -> Choice:
+        """Return how the rows of a sum are chosen; what it takes is (x, groups, rows), or a part of that."""
+        graph, name = self.graph, self.graph.name(node)
+        first = 0 if name == "group_count" else 1
+        if name == "sum":
+            return Choice(rows=merged(labels[first:]).values)
+        by = graph.args[node][first]
+        groups = graph.cells[by].shape[1]
+        return Choice(merged(labels[first + 1 :]).values, groups, labels[first].values, self._apart(by))
+
+    def _apart(self, node: int) -> bool:
+        """Tell whether one bit along the last axis is 1 at most: categories and bins do not overlap."""
+        return self.graph.name(node) in ("one_hot", "bins", "cut")
+
+    def _parts(self, node: int, depth: int = 0) -> list[SummedCells]:
+        """Return the cells of one row of a value by row: those of a stack each, up to a depth."""
+        self._payer.charge(GAS_LABEL)
+        graph, label = self.graph, self.of[node]
+        name, shape = graph.name(node), graph.cells[node].shape
+        if name in ("stack", "concat", "spread", "transpose") and depth < _PARTS_DEPTH:
+            return [part for arg in graph.args[node] for part in self._parts(arg, depth + 1)]
+        if self._apart(node):
+            return [SummedCells(_of_a_row(shape[:-1]), shape[-1], BIT, label.values)]
+        return [SummedCells(_of_a_row(shape), 1, label.spread, label.values)]
 
     def _folds_rows(self, node: int) -> bool:
         """Tell whether an axis of rows is gone from what a sum or product is of."""
@@ -283,25 +354,34 @@ class Labels:
         axis = int(graph.attrs[node][0]) if name == "sum" else len(shape) - 1 if name == "matmul" else 0
         return is_rows(shape[axis])
 
-    def _atom(self, node: int, spread: Spread, label: Label, atoms: int) -> Label:
+    def _atom(
+        self, node: int, parts: tuple[SummedCells, ...], choice: Choice, label: Label, atoms: int
+    ) -> Label:
         """Return a figure over rows as an atom of its own; what its rows held of others counts, too."""
         place = self._places.setdefault(node, len(self.atoms))
         if place == ATOMS_MAX:
             raise Unfit("ATOMS", f"more than {ATOMS_MAX} sums over rows", "fewer, or stack([…])")
-        if self.graph.homes[node] != -1:
-            spread = None
         rows = next(
             str(size)
             for arg in self.graph.args[node]
             for size in self.graph.cells[arg].shape
             if is_rows(size)
         )
-        atom = Atom(node, rows, spread, label)
+        atom = Atom(node, rows, parts, choice, label)
         if place == len(self.atoms):
             self.atoms.append(atom)
         else:
             self.atoms[place] = atom
         return replace(label, atoms=atoms | 1 << place, spread=None)
+
+
+_PARTS_DEPTH = 4
+_ONE = SummedCells((), 1, Interval(Fraction(1), Fraction(1)), 0)
+"""What counting adds for a row."""
+
+
+def _of_a_row(shape: Shape) -> Shape:
+    return tuple([size for size in shape if not is_rows(size)])
 
 
 _RULES: Mapping[str, Callable[[Labels, int, Sequence[Label]], Label]] = {

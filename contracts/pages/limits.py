@@ -7,11 +7,16 @@ costs what its gas says and stops there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from contracts.language.faults import OutOfGas
 
 PAGES = 1
 """The number of this dialect with its primitives; a plan names it for ever, as a contract its engine."""
+
+# --- noise -----------------------------------------------------------------------------------------------
+LAPLACE_DELTA = Fraction(1, 1 << 40)
+"""What a number with discrete Laplace noise adds to delta: noise is cut off, its bits have a bias."""
 
 # --- source ----------------------------------------------------------------------------------------------
 PAGE_DEPTH_MAX = 32
@@ -29,6 +34,8 @@ PARAMETER_ITEMS_MAX = 1_000
 # --- public values ---------------------------------------------------------------------------------------
 NUMBER_BITS_MAX = 128
 """Bits of the numerator and of the denominator of a public number."""
+NUMBER_CHARS_MAX = 80
+"""Characters of its text: a sign, two numbers of 39 digits, a line between."""
 EXPONENT_MAX = 64
 LIST_MAX = 1_000
 TEXT_MAX = 256

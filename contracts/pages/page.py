@@ -45,15 +45,18 @@ def trace(
     name: str = "page.py",
     *,
     parameters: Mapping[str, object] | None = None,
+    initiator: str = "",
 ) -> Plan:
     """Return the plan of a page; raise PageRefused with code, line and remedy, or OutOfGas.
 
     `schemas` has what is registered of each dataset of `run`, by its name on the page, those of `*name` in
     their order; without them columns may be of any kind, and each dataset counts as an owner of its own.
     `parameters` has values of public parameters (int, Fraction, bool, str, lists of these); defaults stand
-    for the others. The payer, by default a meter of `limits.gas`, pays before each step.
+    for the others. `initiator` is who asks for the computation, "" for nobody in particular: what it owns
+    counts in exact figures as what a receiver owns. The payer, by default a meter of `limits.gas`, pays
+    before each step.
     """
-    return trace_whole(source, schemas, limits, payer, name, parameters=parameters).plan
+    return trace_whole(source, schemas, limits, payer, name, parameters=parameters, initiator=initiator).plan
 
 
 def trace_whole(
@@ -64,6 +67,7 @@ def trace_whole(
     name: str = "page.py",
     *,
     parameters: Mapping[str, object] | None = None,
+    initiator: str = "",
 ) -> Traced:
     """Return, as `trace`, the plan with docstring and parameters."""
     limits = limits or PageLimits()
@@ -78,16 +82,22 @@ def trace_whole(
     except Misplaced as found:
         raise PageRefused(name, [found.diagnostic]) from None
     datasets = [DatasetRead(each, schemas[each].owner if schemas else each) for each in names]
-    return Traced(_complete(source, tracer, datasets, limits, name), page.says, tracer.parameters)
+    plan = _complete(source, tracer, initiator, datasets, limits, name)
+    return Traced(plan, page.says, tracer.parameters)
 
 
 def _complete(
-    source: str, tracer: Tracer, datasets: list[DatasetRead], limits: PageLimits, name: str
+    source: str,
+    tracer: Tracer,
+    initiator: str,
+    datasets: list[DatasetRead],
+    limits: PageLimits,
+    name: str,
 ) -> Plan:
     page, build = tracer.page, tracer.build
     try:
         graph, asked = pruned(build.graph, tracer.asked, build.payer)
-        plan = complete(page_hash(source), datasets, graph, asked, build.payer)
+        plan = complete(page_hash(source), initiator, datasets, graph, asked, build.payer)
         if len(plan.data) > limits.plan_bytes:
             raise Unfit(
                 "PLAN_SIZE",

@@ -7,12 +7,13 @@ traced.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Annotated
 
 from chain.primitives.codec import Bound, Hash, decode, encode, record
 from chain.primitives.crypto import digest
 from chain.primitives.errors import DecodeError
+from contracts.pages.charges import Charge, charges_of
 from contracts.pages.cost import Cost, costs
 from contracts.pages.faults import Unfit
 from contracts.pages.graph import ColumnRead, Graph
@@ -29,6 +30,7 @@ from contracts.pages.limits import (
     INPUTS_MAX,
     NAME_MAX,
     NODES_MAX,
+    NUMBER_CHARS_MAX,
     PAGES,
     PLAN_BYTES_MAX,
     RELEASE_NAME_MAX,
@@ -37,6 +39,8 @@ from contracts.pages.limits import (
     TEXT_MAX,
     Gas,
 )
+from contracts.pages.membership import membership_of
+from contracts.pages.numbers import read_number
 from contracts.pages.paying import Payer
 from contracts.pages.primitives import TABLE
 from contracts.pages.profiles import profiles_of
@@ -45,17 +49,21 @@ from contracts.pages.types import KINDS
 
 _Small = Annotated[int, Bound(0, NODES_MAX)]
 _Name = Annotated[str, Bound(0, NAME_MAX)]
+_Number = Annotated[str, Bound(0, NUMBER_CHARS_MAX)]
 _Text = Annotated[str, Bound(0, 2 * TEXT_MAX)]
 _TEXTS_MAX = 4_096
 
 
-@record("plan-column", max_bytes=256)
+@record("plan-column", max_bytes=512)
 class _ColumnWire:
     dataset: Annotated[int, Bound(0, DATASETS_MAX - 1)]
     column: Annotated[str, Bound(1, NAME_MAX)]
     kind: Annotated[str, Bound(1, 8)]
     categories: Annotated[int, Bound(0, SIZE_MAX)]
     bins: Annotated[int, Bound(0, SIZE_MAX)]
+    low: _Number
+    high: _Number
+    averaged: bool
 
 
 @record("plan-release", max_bytes=1_024)
@@ -103,6 +111,16 @@ class Plan:
         return statement(self.graph, self.datasets, Derived(self.releases, self.uses))
 
     @property
+    def charges(self) -> dict[str, Charge]:
+        """What it takes from the account of each dataset, by its name."""
+        return charges_of(self.graph, self.datasets, self.releases, self.uses)
+
+    @property
+    def membership(self) -> dict[str, list[str]]:
+        """Who learns which rows of each dataset, by its name, are joined."""
+        return membership_of(self.graph, self.datasets, self.releases)
+
+    @property
     def cost(self) -> tuple[Cost, ...]:
         """What it costs under each profile that can run it."""
         owners = [self.datasets[column.dataset].owner for column in self.graph.columns]
@@ -116,6 +134,7 @@ class Plan:
 
 def complete(
     page_hash: bytes,
+    initiator: str,
     datasets: Sequence[DatasetRead],
     graph: Graph,
     asked: Sequence[ReleaseAsked],
@@ -124,7 +143,7 @@ def complete(
     """Return the plan of a graph with all that follows from it; raise Unfit for a release that cannot be."""
     owners = [datasets[column.dataset].owner for column in graph.columns]
     labels = Labels(graph, owners, payer)
-    derived: Derived = derive(graph, labels, datasets, asked, payer)
+    derived: Derived = derive(graph, labels, datasets, asked, payer, initiator)
     data = _encoded(page_hash, datasets, graph, asked)
     return Plan(
         page_hash,
@@ -149,9 +168,7 @@ def _encoded(
         nodes.append((graph.primitives[node].number, len(back), *back, *words))
     if len(texts) > _TEXTS_MAX:
         raise Unfit("PLAN_SIZE", f"more than {_TEXTS_MAX} different constants", "fewer, or repeat(n)")
-    columns = tuple(
-        [_ColumnWire(one.dataset, one.column, one.kind, one.categories, one.bins) for one in graph.columns]
-    )
+    columns = tuple([_ColumnWire(*astuple(one)) for one in graph.columns])
     releases = tuple(
         [
             _ReleaseWire(
@@ -171,16 +188,19 @@ def _encoded(
     return encode(wire)
 
 
-def decode_plan(data: bytes, payer: Payer | None = None) -> Plan:
-    """Read a plan from bytes of anybody; raise DecodeError, or OutOfGas when the payer has too little."""
+def decode_plan(data: bytes, payer: Payer | None = None, initiator: str = "") -> Plan:
+    """Read a plan from bytes of anybody; raise DecodeError, or OutOfGas when the payer has too little.
+
+    `initiator` is who asks for it, which the bytes do not say: the computation is the same for all.
+    """
     payer = payer or Gas(DEFAULT_PAGE_GAS)
     payer.charge(len(data))
     wire = decode(_PlanWire, data)
-    columns = [
-        ColumnRead(one.dataset, one.column, one.kind, one.categories, one.bins) for one in wire.columns
-    ]
+    columns = [ColumnRead(*astuple(one)) for one in wire.columns]
     if any(each.dataset >= len(wire.datasets) or each.kind not in KINDS[:-1] for each in columns):
         raise DecodeError("plan: a column of no dataset, or of no kind")
+    if not all(map(_has_domain, columns)):
+        raise DecodeError("plan: a column whose domain is none")
     graph = Graph(TABLE, columns, len(wire.datasets))
     try:
         for numbers in wire.nodes:
@@ -201,12 +221,22 @@ def decode_plan(data: bytes, payer: Payer | None = None) -> Plan:
             )
             for one in wire.releases
         ]
-        plan = complete(wire.page, datasets, graph, asked, payer)
+        plan = complete(wire.page, initiator, datasets, graph, asked, payer)
     except Unfit as unfit:
         raise DecodeError(f"plan: node {len(graph)}: {unfit.rule}: {unfit.reason}"[:300]) from None
     if plan.data != data:
         raise DecodeError("plan: not the canonical bytes")
     return plan
+
+
+def _has_domain(read: ColumnRead) -> bool:
+    """Tell whether bounds of a column are two numbers in their order, or none."""
+    if read.low == read.high == "":
+        return True
+    try:
+        return read_number(read.low) <= read_number(read.high)
+    except Unfit:
+        return False
 
 
 def _read_node(graph: Graph, numbers: tuple[int, ...], texts: tuple[str, ...], payer: Payer) -> None:

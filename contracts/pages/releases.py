@@ -129,8 +129,12 @@ def derive(
     datasets: Sequence[DatasetRead],
     asked: Sequence[ReleaseAsked],
     payer: Payer,
+    initiator: str = "",
 ) -> Derived:
-    """Return what follows of each release; raise Unfit for one that no grant could allow."""
+    """Return what follows of each release; raise Unfit for one that no grant could allow.
+
+    `initiator` is who asks for the computation, "" for nobody in particular.
+    """
     if len(asked) > RELEASES_MAX:
         raise Unfit(
             "RELEASES", f"{len(asked)} releases, at most {RELEASES_MAX}", "stack([…]) releases several"
@@ -145,7 +149,7 @@ def derive(
         payer.charge(GAS_USE * (1 + len(graph.columns)) + GAS_USE * label.atoms.bit_count())
         atoms = [labels.atoms[atom] for atom in bits_of(label.atoms)]
         _at_release(place, _check_noise, one, by_row, label, atoms)
-        own, raised = _chosen_by_receiver(graph, datasets, one, by_row, label)
+        own, raised = _chosen_by_one_of({one.receiver, initiator}, graph, datasets, one, by_row, label)
         told = label.match != 0 and (own or by_row) and one.receiver != SHARES
         releases.append(_release(graph, one, label, atoms, told))
         uses += [
@@ -204,7 +208,9 @@ def _check_noise(asked: ReleaseAsked, by_row: bool, label: Label, atoms: Sequenc
         return
     if by_row:
         raise Unfit("NOISE_ON_ROWS", "noise on cells of single rows hides nobody", "a sum, a count or a mean")
-    if any(atom.spread is None for atom in atoms) or (label.in_figures and not atoms):
+    if not atoms and not label.in_figures:
+        raise Unfit("NOISE_WITHOUT_ROWS", "noise on what follows of no rows hides nobody", "exact=True")
+    if any(not atom.bounded for atom in atoms) or not atoms:
         raise Unfit(
             "NOISE_UNBOUNDED",
             "nothing bounds what one row changes here, so no noise is enough",
@@ -232,18 +238,23 @@ def _needs(asked: ReleaseAsked, by_row: bool, label: Label, raised: int) -> list
     return sorted(found)
 
 
-def _chosen_by_receiver(
-    graph: Graph, datasets: Sequence[DatasetRead], asked: ReleaseAsked, by_row: bool, label: Label
+def _chosen_by_one_of(
+    choosers: set[str],
+    graph: Graph,
+    datasets: Sequence[DatasetRead],
+    asked: ReleaseAsked,
+    by_row: bool,
+    label: Label,
 ) -> tuple[bool, int]:
-    """Return whether an exact figure rests on columns of its receiver, and which of others then need `plain`.
+    """Return whether an exact figure rests on columns of some, and which of others then need `plain`.
 
-    Groups, weights or limits that the receiver chose tell it of single rows of the others.
+    Groups, weights or limits that its receiver or the initiator chose tell of single rows of the others.
     """
     if by_row or asked.mechanism or asked.receiver == SHARES:
         return False, 0
     own = others = 0
     for column in bits_of(label.in_figures):
-        if datasets[graph.columns[column].dataset].owner == asked.receiver:
+        if datasets[graph.columns[column].dataset].owner in choosers:
             own |= 1 << column
         else:
             others |= 1 << column

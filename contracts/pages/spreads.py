@@ -1,7 +1,9 @@
 """How far one cell can vary: what a sum over rows changes by when the values of one row change.
 
-A spread is an interval of public bounds, or the registered domain of a column to a power (1, or 2 for
-squares), or None when nothing bounds the cell.
+A spread is an interval of public bounds, or the domain of a column that is not registered yet to a power (1,
+or 2 for squares), or None when nothing bounds the cell. Intervals hold what shares hold: bounds of reals lie
+on multiples of 2^-16, outwards, and a step that rounds widens them by its error
+(privcompute/pages/README.md).
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil, floor
 
 from contracts.pages.limits import NUMBER_BITS_MAX
 
@@ -23,7 +26,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """The domain that the owner of a column registered, to a power."""
+    """The domain that the owner of a column has yet to register, to a power."""
 
     column: int
     power: int
@@ -31,6 +34,12 @@ class Domain:
 
 Spread = Interval | Domain | None
 BIT = Interval(Fraction(0), Fraction(1))
+ULP = Fraction(1, 1 << 16)
+"""The step of reals on shares."""
+_PRODUCT_ERROR = 4 * ULP
+"""Of a product, beside 2^-32 of its value."""
+_SIGMOID = Interval(-6 * ULP, 1 + 6 * ULP)
+"""Its range with its error of 0.00008."""
 
 
 def hull(parts: Sequence[Spread]) -> Spread:
@@ -45,17 +54,27 @@ def hull(parts: Sequence[Spread]) -> Spread:
     return Interval(min(part.low for part in bounds), max(part.high for part in bounds))
 
 
-def through(name: str, parts: Sequence[Spread]) -> Spread:
-    """Return the spread of what a primitive makes of cells with these."""
-    if name in ("less", "less_equal", "equal", "is", "and", "or", "not", "cut", "one_hot", "bins", "sigmoid"):
+def held(low: Fraction, high: Fraction, real: bool) -> Interval:
+    """Return what cells between two bounds are between on shares."""
+    if not real:
+        return Interval(low, high)
+    return Interval(floor(low / ULP) * ULP, ceil(high / ULP) * ULP)
+
+
+def through(name: str, parts: Sequence[Spread], real: bool) -> Spread:
+    """Return the spread of what a primitive makes of cells with these; `real` says whether that is real."""
+    if name in ("less", "less_equal", "equal", "is", "and", "or", "not", "cut", "one_hot", "bins"):
         return BIT
+    if name == "sigmoid":
+        return _SIGMOID
     if name == "where":
         return hull(parts[1:])
     if name in ("minimum", "maximum"):
         return _between(name, parts)
     if any(not isinstance(part, Interval) for part in parts):
         return None
-    return _arithmetic(name, [part for part in parts if isinstance(part, Interval)])
+    made = _arithmetic(name, [part for part in parts if isinstance(part, Interval)], real)
+    return None if made is None else _bounded(held(made.low, made.high, real))
 
 
 def _between(name: str, parts: Sequence[Spread]) -> Spread:
@@ -67,26 +86,39 @@ def _between(name: str, parts: Sequence[Spread]) -> Spread:
     return None
 
 
-def _arithmetic(name: str, parts: Sequence[Interval]) -> Spread:
+def _arithmetic(name: str, parts: Sequence[Interval], real: bool) -> Interval | None:
+    one, other = parts[0], parts[-1]
     if name == "add":
-        return _bounded(parts[0].low + parts[1].low, parts[0].high + parts[1].high)
+        return Interval(one.low + other.low, one.high + other.high)
     if name == "subtract":
-        return _bounded(parts[0].low - parts[1].high, parts[0].high - parts[1].low)
+        return Interval(one.low - other.high, one.high - other.low)
     if name == "negative":
-        return _bounded(-parts[0].high, -parts[0].low)
+        return Interval(-one.high, -one.low)
     if name == "absolute":
-        reach = max(abs(parts[0].low), abs(parts[0].high))
-        return _bounded(Fraction(0), reach)
+        return Interval(Fraction(0), max(abs(one.low), abs(one.high)))
     if name == "multiply":
-        products = [one * other for one in _ends(parts[0]) for other in _ends(parts[1])]
-        return _bounded(min(products), max(products))
+        products = [end * with_ for end in (one.low, one.high) for with_ in (other.low, other.high)]
+        error = _PRODUCT_ERROR + max(map(abs, products)) / 2**32 if real else Fraction(0)
+        return Interval(min(products) - error, max(products) + error)
     return None
 
 
-def _ends(part: Interval) -> tuple[Fraction, Fraction]:
-    return part.low, part.high
+def squared(spread: Spread, real: bool) -> Spread:
+    """Return the spread of squares of cells with this one."""
+    if isinstance(spread, Domain):
+        return Domain(spread.column, 2)
+    if not isinstance(spread, Interval):
+        return None
+    made = through("multiply", [spread, spread], real)
+    if not isinstance(made, Interval):
+        return None
+    least = min(abs(spread.low), abs(spread.high)) if spread.low * spread.high > 0 else Fraction(0)
+    error = made.high - max(spread.low**2, spread.high**2)
+    low = held(least**2 - error, made.high, real).low
+    return Interval(low, made.high)
 
 
-def _bounded(low: Fraction, high: Fraction) -> Spread:
-    widest = max(part.bit_length() for end in (low, high) for part in (end.numerator, end.denominator))
-    return Interval(low, high) if widest <= NUMBER_BITS_MAX else None
+def _bounded(made: Interval) -> Spread:
+    ends = (made.low, made.high)
+    widest = max(part.bit_length() for end in ends for part in (end.numerator, end.denominator))
+    return made if widest <= NUMBER_BITS_MAX else None

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from contracts.pages.builder import Builder
+from contracts.pages.domains import domain_of
 from contracts.pages.faults import Unfit
 from contracts.pages.graph import ColumnRead
 from contracts.pages.limits import DATASETS_MAX, NAME_MAX
 from contracts.pages.types import COLUMN_KINDS
 from contracts.pages.values import PageTable, Secret, TablePart, said_kind
 
+BOOLEANS = 2
+"""Categories of a boolean column."""
 DEFAULT_ID = "id"
 """The id of datasets whose key is not known."""
 _SUGGESTED_FROM = 64
@@ -31,6 +34,10 @@ class DatasetSchema:
     """How many registered categories a column has, that of missing cells with them."""
     bins: Mapping[str, int] = field(default_factory=dict)
     """How many registered bins a column has."""
+    bounds: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    """The registered bounds of a column, as the ledger has them."""
+    averaged: frozenset[str] = frozenset()
+    """Columns whose missing cells are filled with the mean of the others."""
 
 
 class Tables:
@@ -77,8 +84,16 @@ class Tables:
             near = get_close_matches(name, known[:_SUGGESTED_FROM], n=3) or known[:6]
             raise Unfit("COLUMN", f"dataset {dataset} has no column {name!r}", ", ".join(near) or "no column")
         categories = 0 if kind != "category" or name in schema.key else schema.categories.get(name, 0)
-        bins = schema.bins.get(name, 0)
-        return self.build.column(ColumnRead(place, name, COLUMN_KINDS[kind], categories, bins))
+        read = ColumnRead(
+            place,
+            name,
+            COLUMN_KINDS[kind],
+            BOOLEANS if kind == "boolean" else categories,
+            schema.bins.get(name, 0),
+            *domain_of(kind, *schema.bounds.get(name, (None, None))),
+            name in schema.averaged,
+        )
+        return self.build.column(read)
 
     def union(self, tables: Sequence[PageTable]) -> PageTable:
         """Return the rows of several datasets, one after another."""

@@ -444,9 +444,9 @@ def columns_of(id: str, version: int, names: list[str]) -> list:
 
 @view
 def declared_of(id: str, version: int, names: list[str]) -> dict:
-    """What pages need of a version: {owner, key, columns: {name: [type, categories, bins]}}, counted as registered.
+    """What pages need of a version: {owner, key, columns: {name: [type, categories, bins, low, high, missing]}}.
 
-    A rule `category` for missing cells makes one more category.
+    Categories and bins are counted as registered; a rule `category` for missing cells makes one more category.
     """
     owner, schema, found = dataset_of(id)["owner"], version_of(id, version)["schema"], {}
     for name in names:
@@ -455,7 +455,8 @@ def declared_of(id: str, version: int, names: list[str]) -> dict:
         categories = len(column.categories)
         if categories > 0 and column.missing == "category":
             categories += 1
-        found[name] = [column.type, categories, max(len(column.edges) - 1, 0)]
+        bins = max(len(column.edges) - 1, 0)
+        found[name] = [column.type, categories, bins, column.low, column.high, column.missing]
     return {"owner": owner, "key": schema_of(owner, schema)["key"], "columns": found}
 
 

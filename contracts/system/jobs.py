@@ -159,7 +159,7 @@ def propose(spec: dict) -> str:
     require(orgs.has_role(org, "user"), "ORG_ROLE_MISSING")
     encoded = encode(spec)
     require(len(encoded) <= SPEC_BYTES_MAX, "SPEC_TOO_LONG")
-    check_spec(spec)
+    check_spec(spec, org)
     job = sha256(encoded).hex()
     require(job not in jobs, "JOB_EXISTS")
     count_proposal(org)
@@ -225,7 +225,7 @@ def count_proposal(org: str):
     initiators[org] = count
 
 
-def check_spec(spec: dict):
+def check_spec(spec: dict, org: str):
     require(has_only(spec, SPEC_KEYS), "BAD_SPEC")
     check_id(spec["program"])
     require(programs.program_of(spec["program"])["status"] == "active", "PROGRAM_NOT_ACTIVE")
@@ -234,12 +234,12 @@ def check_spec(spec: dict):
     check_group(spec["min_group"])
     check_inputs(spec["inputs"])
     check_parties(spec["participants"], spec["receivers"])
-    require(spec["profile"] in check_page(spec), "PROFILE_NOT_OFFERED")
+    require(spec["profile"] in check_page(spec, org), "PROFILE_NOT_OFFERED")
     check_deadlines(spec["deadlines"])
     check_nonce(spec["nonce"])
 
 
-def check_page(spec: dict) -> list:
+def check_page(spec: dict, org: str) -> list:
     """What a job does follows of its page, its parameters and what its datasets declare: nobody's word.
 
     Returns the profiles that can run its plan.
@@ -256,7 +256,9 @@ def check_page(spec: dict) -> list:
                 "columns": list(item["columns"]),
             }
         )
-    found = programs.derive(id=spec["program"], inputs=inputs, parameters=spec["parameters"])
+    found = programs.derive(
+        id=spec["program"], inputs=inputs, parameters=spec["parameters"], initiator=org
+    )
     require(found["page"] == spec["page"] and found["plan"] == spec["plan"], "PLAN_DIFFERS")
     for item in spec["inputs"]:
         require(item["columns"] == found["uses"][item["name"]], "USES_DIFFER")

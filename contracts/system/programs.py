@@ -44,7 +44,7 @@ def setup(pages: dict[str, str]):
     """Take over the programs that genesis was agreed to begin with: {id: text of the page}."""
     for id in pages:
         check_id(id)
-        found = trace_page(pages[id], [], {}, True)
+        found = trace_page(pages[id], [], {}, "")
         hold_page(found, pages[id])
         put_program(id, 0, found["page"], found["plan"], "genesis", [])
 
@@ -62,7 +62,7 @@ def propose(id: str, source: str, reason: str) -> int:
     require(open_of.get(org, 0) < OPEN_MAX, "TOO_MANY_PROPOSALS")
     require(count_today(org, "proposals") <= PROPOSALS_A_DAY_MAX, "TOO_MANY_PROPOSALS_TODAY")
     require(governance.stands(org, ctx.block_time), "KEYS_REPLACED")  # in the block of the replacement itself
-    found = trace_page(source, [], {}, True)
+    found = trace_page(source, [], {}, "")
     hold_page(found, source)
     seq = latest.get() + 1
     latest.set(seq)
@@ -327,10 +327,12 @@ def retiring(id: str) -> dict:
 
 
 @view
-def derive(id: str, inputs: list[dict], parameters: dict) -> dict:
-    """What follows of a job: {page, plan, uses: {name: {column: use}}, receivers, profiles}.
+def derive(id: str, inputs: list[dict], parameters: dict, initiator: str) -> dict:
+    """What follows of an initiator's job, its uses, who learns what and what accounts are charged.
 
-    An input is {name: on the page, dataset, version, columns: those that the page may see}.
+    It is {page, plan, uses: {name: {column: use}}, receivers, profiles, membership: {name: [org]}, charges:
+    {name: {epsilon, delta, rho, figures: {column: number}}}} (contracts/pages/facts.py). An input is {name: on the
+    page, dataset, version, columns: those that the page may see}.
     """
     program = program_of(id)
     require(0 < len(inputs) <= INPUTS_MAX, "BAD_INPUTS")
@@ -342,7 +344,7 @@ def derive(id: str, inputs: list[dict], parameters: dict) -> dict:
         require(found["name"] not in seen, "BAD_INPUTS")
         seen[found["name"]] = True
         schemas.append(found)
-    return trace_page(pages[program["page"]], schemas, parameters, False)
+    return trace_page(pages[program["page"]], schemas, parameters, initiator)
 
 
 def schema_of(name: str, dataset: str, version: int, columns: list[str]) -> dict:

@@ -125,7 +125,8 @@ def request(session: Session, grant_id: str, as_json: bool, **given: Any) -> Non
             raise UsageFault(
                 f"--column {name}={constraint}: the constraint is one of {', '.join(CONSTRAINTS)}"
             )
-    asked = asked_by_hand(given) if given["page"] is None else run(_for_page(session, given))
+    org, _, _ = grant_id.partition("/")
+    asked = asked_by_hand(given) if given["page"] is None else run(_for_page(session, given, org))
     current = run(_dataset(session, asked.dataset))
     columns = dict(asked.columns)
     args: dict[str, Value] = {
@@ -160,9 +161,9 @@ def request(session: Session, grant_id: str, as_json: bool, **given: Any) -> Non
     _print_columns(columns, run(_declared_of(session, args)))
 
 
-async def _for_page(session: Session, given: Mapping[str, Any]) -> Asked:
+async def _for_page(session: Session, given: Mapping[str, Any], org: str) -> Asked:
     async with session.client() as client:
-        return await asked_for_page(client, given)
+        return await asked_for_page(client, given, org)
 
 
 async def _declared_of(session: Session, grant: Any) -> dict[str, Column]:

@@ -107,12 +107,12 @@ async def basis_of(client: Client, inputs: tuple[str, ...], parameters: tuple[st
     return Basis(await completed(client, named), values)
 
 
-async def needs_on_ledger(client: Client, page: str, basis: Basis) -> Needs:
-    """Return what PAGE, a file or the id of a program, needs of datasets of the ledger."""
+async def needs_on_ledger(client: Client, page: str, basis: Basis, org: str) -> Needs:
+    """Return what PAGE, a file or the id of a program, needs of datasets of the ledger for jobs of `org`."""
     if Path(page).exists():
         text = page_file(Path(page))
-        return await derive(client, await program_of_page(client, text), text, basis)
-    return await derive(client, page, await page_text(client, page), basis)
+        return await derive(client, await program_of_page(client, text), text, basis, org)
+    return await derive(client, page, await page_text(client, page), basis, org)
 
 
 def page_file(path: Path) -> str:
@@ -123,10 +123,10 @@ def page_file(path: Path) -> str:
         raise UsageFault(f"{path}: cannot be read ({error}); give the page as a file of UTF-8 text") from None
 
 
-async def asked_for_page(client: Client, given: Mapping[str, Any]) -> Asked:
-    """Return what a page needs of one of its datasets, and what options add with a reason."""
+async def asked_for_page(client: Client, given: Mapping[str, Any], org: str) -> Asked:
+    """Return what a page needs of a dataset for jobs of `org`, and what options add with a reason."""
     basis = await basis_of(client, given["inputs"], given["parameters"])
-    return for_needs(await needs_on_ledger(client, given["page"], basis), basis, given)
+    return for_needs(await needs_on_ledger(client, given["page"], basis, org), basis, given)
 
 
 def for_needs(needs: Needs, basis: Basis, given: Mapping[str, Any]) -> Asked:

@@ -86,7 +86,7 @@ async def page_job(
         for name, (_, grant) in zip(names, given, strict=True)
     ]
     inputs = [await _page_input(client, one) for one in grants]
-    derived = derive(source, inputs, exact(parameters))
+    derived = derive(source, inputs, exact(parameters), grants[0].terms["grantee"])
     check_grants(program, grants, derived)
     used = [
         PageInput(one.name, one.owner, one.key, _only(one, derived.uses.get(one.name, {}))) for one in inputs

@@ -191,21 +191,25 @@ async def completed(client: Client, inputs: Mapping[str, tuple[str, int]]) -> di
     return found
 
 
-async def derive(client: Client, program: str, text: str, basis: Basis) -> Needs:
-    """Return what a page needs of datasets of the ledger; raise PageNotJudged with the reason."""
+async def derive(client: Client, program: str, text: str, basis: Basis, grantee: str) -> Needs:
+    """Return what a page needs of datasets of the ledger for jobs of a grantee; raise PageNotJudged."""
     schemas = {}
     for name, (dataset, version) in basis.inputs.items():
         row = await version_row(client, dataset, version)
         schemas[name] = schema_for(owner_of(dataset), await read_schema(client, dataset, row))
-    return needs_of(program, traced(program, text, schemas, basis.parameters), basis.inputs)
+    return needs_of(program, traced(program, text, schemas, basis.parameters, grantee), basis.inputs)
 
 
 def traced(
-    program: str, text: str, schemas: Mapping[str, DatasetSchema] | None, parameters: Mapping[str, Any]
+    program: str,
+    text: str,
+    schemas: Mapping[str, DatasetSchema] | None,
+    parameters: Mapping[str, Any],
+    initiator: str = "",
 ) -> Plan:
     """Return the plan of a page; raise PageNotJudged where datasets and parameters do not fit it."""
     try:
-        return trace(text, schemas, name=program, parameters=parameters)
+        return trace(text, schemas, name=program, parameters=parameters, initiator=initiator)
     except PageRefused as refused:
         raise PageNotJudged(f"page {program} cannot be traced with what is given:\n{refused}") from None
     except OutOfGas:
@@ -224,6 +228,8 @@ def schema_for(owner: str, schema: Schema) -> DatasetSchema:
         tuple(schema.key),
         {one.name: len(one.categories) + extra[one.name] for one in usable if one.categories},
         {one.name: len(one.edges) - 1 for one in usable if len(one.edges) > 1},
+        {one.name: (one.low, one.high) for one in usable},
+        frozenset(one.name for one in usable if one.missing == "mean"),
     )
 
 
@@ -317,7 +323,7 @@ async def judge(client: Client, grant: Mapping[str, Any]) -> Judgement:
             return not_judged(f"{program} is no program yet: what it needs is not known", words)
         text = await page_text(client, program)
         try:
-            found.append(await _needs(client, program, text, basis, key))
+            found.append(await _needs(client, program, text, basis, key, grant["grantee"]))
         except (PageNotJudged, UsageFault) as fault:
             return Judgement(True, (f"all of it: {fault}"[:600],), "", words, {}, ())
     return compared(grant, found, basis, words)
@@ -330,9 +336,11 @@ async def _key_of(client: Client, dataset: str, version: int) -> tuple[str, ...]
     return tuple([str(name) for name in schema["key"]])
 
 
-async def _needs(client: Client, program: str, text: str, basis: Basis | None, key: Sequence[str]) -> Needs:
+async def _needs(
+    client: Client, program: str, text: str, basis: Basis | None, key: Sequence[str], grantee: str
+) -> Needs:
     if basis is not None:
-        return await derive(client, program, text, basis)
+        return await derive(client, program, text, basis, grantee)
     found = needs_of(program, traced(program, text, None, {}), {})
     return replace(found, columns={name: _keyed(each, key) for name, each in found.columns.items()})
 

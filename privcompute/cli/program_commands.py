@@ -210,7 +210,7 @@ async def _check_held(
             program, source = str(page), await page_text(client, str(page))
         inputs = where["inputs"] or await _inferred(client, source, given)
         basis = await basis_of(client, inputs, given)
-        held = await held_grants(client, org, await derive(client, program, source, basis))
+        held = await held_grants(client, org, await derive(client, program, source, basis, org))
         trust = trust_line(client)
     commands = [asking(str(page), basis, org, one, given) for one in held if one.missing]
     if as_json:

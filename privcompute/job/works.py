@@ -37,20 +37,22 @@ def work_of(view: JobView, declared: Sequence[DeclaredInput], source: object) ->
         for one, known in zip(spec.inputs, declared, strict=True)
     )
     return of_plan(
-        derived_page(spec, declared, source).plan,
+        derived_page(spec, view.initiator, declared, source).plan,
         [(one.name, item) for one, item in zip(spec.inputs, inputs, strict=True)],
         [known.key for known in declared],
         parties,
     )
 
 
-def derived_page(spec: JobSpec, declared: Sequence[DeclaredInput], source: object) -> DerivedPage:
+def derived_page(
+    spec: JobSpec, initiator: str, declared: Sequence[DeclaredInput], source: object
+) -> DerivedPage:
     """Return what follows of a job's page; raise JobRefusal where the job says anything else."""
     if not isinstance(source, str) or not is_text_of(source, spec.page):
         raise JobRefusal("UNKNOWN_PAGE", f"our node shows no text of page {spec.page.hex()[:16]}…")
     pairs = zip(spec.inputs, declared, strict=True)
     inputs = [PageInput(one.name, known.owner, known.key, known.columns) for one, known in pairs]
-    derived = derive(source, inputs, spec.parameters)
+    derived = derive(source, inputs, spec.parameters, initiator)
     if derived.plan.hash != spec.plan:
         raise JobRefusal(
             "PLAN_DIFFERS",

@@ -46,7 +46,8 @@ class PageInput:
         columns: dict[str, Value] = {}
         for one in self.columns:
             more = 1 if one.categories and one.missing == "category" else 0
-            columns[one.name] = [one.type, len(one.categories) + more, max(len(one.edges) - 1, 0)]
+            bins = max(len(one.edges) - 1, 0)
+            columns[one.name] = [one.type, len(one.categories) + more, bins, one.low, one.high, one.missing]
         return {"name": self.name, "owner": self.owner, "key": list(self.key), "columns": columns}
 
 
@@ -59,9 +60,15 @@ class DerivedPage:
     """Dataset on the page -> column -> use."""
     receivers: tuple[str, ...]
     profiles: tuple[str, ...]
+    membership: Mapping[str, tuple[str, ...]]
+    """Dataset on the page -> who learns which of its rows are joined."""
+    charges: Mapping[str, Value]
+    """Dataset on the page -> what its account is charged with (contracts/pages/charges.py)."""
 
 
-def derive(source: str, inputs: Sequence[PageInput], parameters: Mapping[str, Value]) -> DerivedPage:
+def derive(
+    source: str, inputs: Sequence[PageInput], parameters: Mapping[str, Value], initiator: str
+) -> DerivedPage:
     """Return what follows of a page; raise PageRefused with line and remedy, or PageTooLarge."""
     gas = Gas(DEFAULT_PAGE_GAS)
     try:
@@ -70,6 +77,7 @@ def derive(source: str, inputs: Sequence[PageInput], parameters: Mapping[str, Va
             schemas_of([one.declared() for one in inputs]),
             payer=gas,
             parameters=parameters_of(dict(parameters)),
+            initiator=initiator,
         )
         facts = brief_of(plan, gas)
     except OutOfGas:
@@ -78,7 +86,10 @@ def derive(source: str, inputs: Sequence[PageInput], parameters: Mapping[str, Va
             " place of loops, or less"
         ) from None
     uses = {name: dict(columns) for name, columns in facts["uses"].items()}
-    return DerivedPage(plan, uses, tuple(facts["receivers"]), tuple(facts["profiles"]))
+    membership = {name: tuple(orgs) for name, orgs in facts["membership"].items()}
+    return DerivedPage(
+        plan, uses, tuple(facts["receivers"]), tuple(facts["profiles"]), membership, facts["charges"]
+    )
 
 
 def not_granted(

@@ -70,6 +70,8 @@ class Sample:
             self.key,
             {column.name: len(categories_of(column)) for column in known if categories_of(column)},
             {column.name: len(column.edges) - 1 for column in known if len(column.edges) > 1},
+            {column.name: (column.low, column.high) for column in known},
+            frozenset(column.name for column in known if column.missing == "mean"),
         )
 
 

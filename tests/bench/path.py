@@ -303,6 +303,7 @@ class Path:
             for one in spec["inputs"]
         ]
         named = {"id": spec["program"], "inputs": inputs, "parameters": spec["parameters"]}
+        named["initiator"] = "bank"
         found = self.ask("programs.derive", **named)
         return {name: found[name] for name in ("page", "plan")}
 

@@ -86,7 +86,7 @@ def test_the_jobs_of_the_campaign_are_such_as_their_pages_and_grants_take(name: 
         schema = propose(open_source(DataSource(path)), ["person"]).schema
         columns = [input_column(column, "plain") for column in schema.columns]
         inputs.append(PageInput(org, org, ("person",), known_types(columns)))
-    found = derive(standard_pages()[name], inputs, exact(kill.PARAMETERS[name]))
+    found = derive(standard_pages()[name], inputs, exact(kill.PARAMETERS[name]), "bank")
     granted = {(org, column): kill.TERMS[column] for org in ORGS for column in kill.columns_of(org)}
     assert not_granted(found, granted) == ()
     assert set(found.receivers) <= set(ORGS)

@@ -60,13 +60,13 @@ def propose(dice: Dice) -> Drawn:
     }
     spec["participants"] = _participants(dice, {grant.owner for grant in chosen}, spec["receivers"], chosen)
     spec["profile"] = _profile(dice, len(spec["participants"]))
-    spec = _followed(dice, spec)
+    spec = _followed(dice, spec, org)
     if dice.often(0.04):
         spec |= dice.pick(_ODD_SPECS)
     return dice.signer(org, "steward", "agent"), "jobs.propose", {"spec": spec}
 
 
-def _followed(dice: Dice, spec: dict[str, Any]) -> dict[str, Any]:
+def _followed(dice: Dice, spec: dict[str, Any], org: str) -> dict[str, Any]:
     """Return the spec with what follows of its page, now and then with what does not."""
     if spec["program"] == "private-join":
         inputs = [one | {"columns": {"id": "join"}} for one in spec["inputs"]]
@@ -75,8 +75,8 @@ def _followed(dice: Dice, spec: dict[str, Any]) -> dict[str, Any]:
         spec["parameters"] = parameters_of(spec)
     if dice.often(0.06):
         spec["parameters"] |= dice.pick(({"receivers": ["arbiter"]}, {"figures": ["most"]}, {"sellers": []}))
-    found = dice.model.followed(spec) or {"page": EVIDENCE, "plan": EVIDENCE}
-    spec |= {name: found[name] for name in ("page", "plan")}
+    found = dice.model.followed(spec, org)
+    spec |= {name: EVIDENCE if isinstance(found, str) else found[name] for name in ("page", "plan")}
     if dice.often(0.08):
         one, *others = spec["inputs"]
         spec |= dice.pick(

@@ -130,10 +130,11 @@ def versions_of(spec: dict[str, Any]) -> bytes:
 
 
 def _counted(column: dict[str, Any]) -> list[Any]:
-    """Return what a page needs of a column: its type, how many categories and bins it declares."""
+    """Return what a page needs of a column: its type, categories, bins, bounds, rule for missing cells."""
     categories = len(column["categories"])
     missing = bool(categories) and column["missing"] == "category"
-    return [column["type"], categories + missing, max(len(column["edges"]) - 1, 0)]
+    bins = max(len(column["edges"]) - 1, 0)
+    return [column["type"], categories + missing, bins, column["low"], column["high"], column["missing"]]
 
 
 class Jobs(Uses):
@@ -160,7 +161,7 @@ class Jobs(Uses):
         self.must(self.has(org, "user"), "ORG_ROLE_MISSING")
         encoded = encode_value(spec)
         self.need(len(encoded) <= SPEC_BYTES_MAX, "SPEC_TOO_LONG")
-        self._spec(spec)
+        self._spec(spec, org)
         ident = sha256(encoded).hexdigest()
         self.must(ident not in self.jobs, "JOB_EXISTS")
         mine = [job for job in self.jobs.values() if job.initiator == org and not job.final]
@@ -213,7 +214,7 @@ class Jobs(Uses):
             self.must(asked.outcome != "too few", "JOIN_TOO_SMALL")
             self.must(spec["min_group"] <= asked.min_group, "JOIN_NOT_JUDGED")
 
-    def _spec(self, spec: dict[str, Any]) -> None:
+    def _spec(self, spec: dict[str, Any], org: str) -> None:
         self.need(spec.keys() == SPEC_FIELDS, "BAD_SPEC")
         self.ident(spec["program"], spec["purpose"])
         self.reach("programs")
@@ -225,13 +226,13 @@ class Jobs(Uses):
         self.must(1 <= spec["min_group"] <= MIN_GROUP_MAX, "BAD_MIN_GROUP")
         self._inputs(spec["inputs"])
         self._parties(spec)
-        self.must(spec["profile"] in self._page(spec), "PROFILE_NOT_OFFERED")
+        self.must(spec["profile"] in self._page(spec, org), "PROFILE_NOT_OFFERED")
         deadlines = spec["deadlines"]
         fine = deadlines.keys() == set(ALLOWED.values())
         self.must(fine and all(ms in DEADLINE_MS for ms in deadlines.values()), "BAD_DEADLINES")
         self.must(len(spec["nonce"]) == 16, "BAD_NONCE")
 
-    def _page(self, spec: dict[str, Any]) -> list[str]:
+    def _page(self, spec: dict[str, Any], org: str) -> list[str]:
         """Require what follows of the page, and nothing else; return the profiles that can run it."""
         self.hash(spec["page"], spec["plan"])
         self.reach("datasets")
@@ -240,9 +241,9 @@ class Jobs(Uses):
             self.datasets_columns_of(item["dataset"], item["version"], list(item["columns"]))
             self.need(item["name"] not in names, "BAD_INPUTS")
             names.append(item["name"])
-        found = self.followed(spec)
-        self.need(found is not None, "REJECTED_PAGE")
-        assert found is not None
+        found = self.followed(spec, org)
+        self.need(not isinstance(found, str), str(found))
+        assert not isinstance(found, str)
         self.must((found["page"], found["plan"]) == (spec["page"], spec["plan"]), "PLAN_DIFFERS")
         for item in spec["inputs"]:
             self.must(item["columns"] == found["uses"].get(item["name"]), "USES_DIFFER")
@@ -254,22 +255,22 @@ class Jobs(Uses):
         known = self.page_of(spec["program"])
         return known is not None and known[1]
 
-    def followed(self, spec: dict[str, Any]) -> dict[str, Any] | None:
-        """Return what follows of a spec, with the page of its program; None where nothing does."""
+    def followed(self, spec: dict[str, Any], org: str) -> dict[str, Any] | str:
+        """Return what follows of an organisation's spec, or the code with which its page is refused."""
         known, datasets = self.page_of(spec["program"]), []
         for item in spec["inputs"]:
             versions = self.versions.get(item["dataset"], [])
             if known is None or item["version"] not in range(1, len(versions) + 1):
-                return None
+                return "REJECTED_PAGE"
             schema = self._declared(versions[item["version"] - 1])
             columns = {one["name"]: one for one in self.columns_of(item["dataset"], item["version"])}
             if not columns.keys() >= item["columns"].keys():
-                return None
+                return "REJECTED_PAGE"
             declared = {name: _counted(columns[name]) for name in item["columns"]}
             owner = self.datasets[item["dataset"]].owner
             one = {"name": item["name"], "owner": owner, "key": list(schema.key), "columns": declared}
             datasets.append(one)
-        return None if known is None else job_facts(known[0], datasets, spec["parameters"])
+        return "REJECTED_PAGE" if known is None else job_facts(known[0], datasets, spec["parameters"], org)
 
     def _inputs(self, inputs: list[dict[str, Any]]) -> None:
         self.need(1 <= len(inputs) <= INPUTS_MAX, "BAD_INPUTS")

@@ -42,9 +42,12 @@ def facts_of(source: str) -> dict[str, Any] | None:
         return None
 
 
-def job_facts(source: str, datasets: list[Any], parameters: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what follows of a job under a page; None if it is refused."""
+def job_facts(
+    source: str, datasets: list[Any], parameters: dict[str, Any], initiator: str
+) -> dict[str, Any] | str:
+    """Return what follows of a job of an initiator under a page, or the code with which it is refused."""
     try:
-        return brief_facts(source, datasets, parameters, Gas(10**8))
-    except PageRefused:
-        return None
+        return brief_facts(source, datasets, parameters, Gas(10**8), initiator)
+    except PageRefused as refused:
+        missing = refused.diagnostics[0].rule == "DOMAIN_NOT_REGISTERED"
+        return "DOMAIN_NOT_REGISTERED" if missing else "REJECTED_PAGE"

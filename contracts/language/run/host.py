@@ -13,8 +13,9 @@ the contract called `lifecycle` alone:
   source held in the Map `sources`, as contract `name`, in this transaction; None when the source declares
   no such function (then args must be empty).
 
-`trace_page(source: str, datasets: list, parameters: dict, whole: bool) -> dict` serves `programs` alone: what
-follows of a page (`contracts/pages/facts.py`); it reverts with REJECTED_PAGE and the diagnostics.
+`trace_page(source: str, datasets: list, parameters: dict, initiator: str) -> dict` serves `programs` alone:
+what follows of a page (`contracts/pages/facts.py`), of its job where datasets are given, else all that
+members vote on; it reverts with REJECTED_PAGE, or DOMAIN_NOT_REGISTERED, and the diagnostics.
 """
 
 from __future__ import annotations
@@ -205,13 +206,13 @@ def _start(kind: str) -> Callable[..., Value]:
     return function
 
 
-def _trace_page(m: Machine, source: Value, datasets: Value, parameters: Value, whole: Value) -> Value:
+def _trace_page(m: Machine, source: Value, datasets: Value, parameters: Value, initiator: Value) -> Value:
     if m.contract != PROGRAMS:
         raise Reverted("PROGRAMS_ONLY", f"trace_page() serves the contract `{PROGRAMS}` alone")
     need(source, str, "trace_page")
     need(datasets, list, "trace_page")
     need(parameters, dict, "trace_page")
-    return m.services.trace_page(m, source, datasets, parameters, need(whole, bool, "trace_page"))
+    return m.services.trace_page(m, source, datasets, parameters, need(initiator, str, "trace_page"))
 
 
 FUNCTIONS: dict[str, Callable[..., Value]] = {

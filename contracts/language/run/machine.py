@@ -40,7 +40,7 @@ class Services(Protocol):
         """Run @init or @migrate of a stored source as `contract` (contract `lifecycle` only)."""
 
     def trace_page(
-        self, machine: Machine, source: str, datasets: Value, parameters: Value, whole: bool
+        self, machine: Machine, source: str, datasets: Value, parameters: Value, initiator: str
     ) -> Value:
         """Derive what follows of a page; revert when it is refused (contract `programs` only)."""
 

@@ -212,7 +212,7 @@ def _publish(source: str) -> int:
 
 def _trace(source: str) -> int:
     m = machine()
-    ContractRuntime().trace_page(m, source, [], {}, True)
+    ContractRuntime().trace_page(m, source, [], {}, "")
     return PLENTY - m.gas
 
 

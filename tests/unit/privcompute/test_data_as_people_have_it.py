@@ -54,7 +54,7 @@ def run(body: Sequence[str], tables: Sequence[TypedTable]) -> dict[str, Any]:
         *(f"    {line}" for line in body),
     ]
     inputs = [PageInput(name, name, ("id",), each) for name, each in zip(names, columns, strict=True)]
-    plan = derive("\n".join([*page, ""]), inputs, {}).plan
+    plan = derive("\n".join([*page, ""]), inputs, {}, "bank").plan
     items = [JobInput(dataset, owner, columns[owner]) for owner, dataset in enumerate(NAMES)]
     work = of_plan(plan, [*zip(names, items, strict=True)], [("id",)] * 2, {"a": 0, "b": 1})
 

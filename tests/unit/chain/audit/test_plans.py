@@ -107,7 +107,10 @@ def spec(**over: Value) -> dict[str, Value]:
 def plan_of(**over: Value) -> bytes:
     """The plan that follows of a spec, as the ledger derives it."""
     one = spec(**over)
-    columns = {"person": ["text", 0, 0], "income": ["decimal", 0, 0]}
+    columns = {
+        "person": ["text", 0, 0, None, None, "refuse"],
+        "income": ["decimal", 0, 0, "0", "9", "refuse"],
+    }
     given = [{"name": org, "owner": org, "key": ["person"], "columns": columns} for org in OWNERS]
     gas = plans.Gas(10**8)
     facts, _ = plans.stated_facts(PAGE, given, one["parameters"], gas)  # type: ignore[arg-type]
@@ -346,11 +349,12 @@ def entry(name: str, height: int = 7, **fields: Value) -> EventEntry:
 
 
 def test_only_the_newest_proposals_of_a_history_are_traced_again() -> None:
+    told: dict[str, Value] = {"page": bytes(32), "plan": b"", "by": "org:bank"}
     many = [
-        entry("programs.ProgramProposed", number, program=f"program:p{number}", page=bytes(32), plan=b"")
+        entry("programs.ProgramProposed", number, program=f"program:p{number}", **told)
         for number in range(1, TRACED_MAX + 4)
     ]
-    other = entry("jobs.JobProposed", job="job:x", page=b"", plan=b"", inputs=[])
+    other = entry("jobs.JobProposed", job="job:x", page=b"", plan=b"", by="org:bank", inputs=[])
     assert [one.ident for one in proposed([*many, other])] == [f"p{n}" for n in range(4, TRACED_MAX + 4)]
 
 
@@ -362,16 +366,17 @@ def test_only_the_newest_proposals_of_a_history_are_traced_again() -> None:
         {"job": "job:x", "page": 3, "plan": bytes(32), "inputs": []},
         {"job": "job:x", "page": bytes(32), "inputs": []},
         {"job": "job:x", "page": bytes(32), "plan": bytes(32), "inputs": 3},
+        {"job": "job:x", "page": bytes(32), "plan": bytes(32), "inputs": [], "by": 3},
         {},
     ],
 )
 def test_an_event_that_is_not_as_it_is_told_is_refused(fields: dict[str, Value]) -> None:
     with pytest.raises(ProofInvalid, match=r"jobs\.JobProposed at height 7: not as it is told"):
-        proposed([entry("jobs.JobProposed", **fields)])
+        proposed([entry("jobs.JobProposed", **{"by": "org:bank", **fields})])
 
 
 def test_a_long_statement_is_cut_in_the_report() -> None:
-    one = plans.PageProposal("job:x", bytes(32), bytes(32), entry("jobs.JobProposed"), ())
+    one = plans.PageProposal("job:x", bytes(32), bytes(32), "bank", entry("jobs.JobProposed"), ())
     lines = plans._lines(one, "line\n" * (plans.STATEMENT_LINES_MAX + 2))
     assert len(lines) == plans.STATEMENT_LINES_MAX + 2
     assert lines[-1] == "    and 2 lines more"

@@ -91,7 +91,7 @@ PLANTS: dict[str, Plant] = {
     "columns of one owner compare": _labels(
         "if mine.isdisjoint(self.owners[column] for column in bits_of(other.raw)):", "if mine:"
     ),
-    "a comparison forgets one side": _labels("versus=one.raw | other.raw", "versus=one.raw"),
+    "a comparison forgets one side": _labels("versus=both.raw", "versus=one.raw"),
     "any product is a square": _labels(
         'if one == other and label.only("raw") and label.raw:', 'if label.only("raw") and label.raw:'
     ),
@@ -136,7 +136,7 @@ PLANTS: dict[str, Plant] = {
     "a join forgets its ids": _labels(
         "match=every.values | every.match, spread=BIT", "match=every.match, spread=BIT"
     ),
-    "noise covers sums of any size": _labels("        if every.crossed:\n            spread = None\n", ""),
+    "noise covers sums of any size": _labels("if not every.crossed and graph.homes", "if graph.homes"),
     # --- releases
     "single rows are aggregates": _releases('"rows": {"row": "plain"', '"rows": {"row": "aggregate"'),
     "other figures are aggregates": _releases('        "figure": "plain",', '        "figure": "aggregate",'),
@@ -182,7 +182,7 @@ PLANTS: dict[str, Plant] = {
         '    if False:\n        raise Unfit("NOISE_ON_ROWS"',
     ),
     "unbounded noise passes": _releases(
-        "any(atom.spread is None for atom in atoms)", "all(atom.spread is None for atom in atoms[1:])"
+        "any(not atom.bounded for atom in atoms)", "all(not atom.bounded for atom in atoms[1:])"
     ),
     "one of many sums is charged": _releases("    for atom in atoms:\n", "    for atom in atoms[:1]:\n"),
     "joined sums tell nobody": _releases(

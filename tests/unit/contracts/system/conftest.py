@@ -219,7 +219,8 @@ class World:
             for one in spec["inputs"]
         ]
         try:
-            found = self.ask("programs.derive", id=spec["program"], inputs=inputs, parameters=parameters)
+            asked = {"id": spec["program"], "inputs": inputs, "parameters": parameters, "initiator": "bank"}
+            found = self.ask("programs.derive", **asked)
         except Refused:
             return {"page": bytes(32), "plan": bytes(32)}
         return {name: found[name] for name in ("page", "plan")}

@@ -23,7 +23,8 @@ def run(*tables, receivers=("bank",), least=0):
     for receiver in receivers:
         release(count(rows), to=receiver, exact=True, name="people")
         for table in tables:
-            release(sum(rows[name_of(table)].income), to=receiver, noise=laplace(epsilon=1))
+            incomes = clip(rows[name_of(table)].income, 0, 9)
+            release(sum(incomes), to=receiver, noise=laplace(epsilon=1))
 '''
 USED = {"id": "join", "income": "aggregate"}
 
@@ -48,7 +49,8 @@ def derived(world: World, spec: dict[str, Any]) -> dict[str, Any]:
         {"name": one["name"], "dataset": one["dataset"], "version": 1, "columns": list(one["columns"])}
         for one in spec["inputs"]
     ]
-    found = world.ask("programs.derive", id="incomes", inputs=inputs, parameters=spec["parameters"])
+    asked = {"inputs": inputs, "parameters": spec["parameters"], "initiator": "bank"}
+    found = world.ask("programs.derive", id="incomes", **asked)
     return dict(found)
 
 

@@ -186,7 +186,7 @@ def test_what_a_job_does_follows_from_what_its_datasets_declare(world: World) ->
         "bureau/people",
         [
             column("who", "text", "identifier"),
-            column("years", "integer"),
+            column("years", "integer", low="0", high="120"),
             column("home", "category", categories=["own", "rent"], missing="category"),
             column("sum", "decimal", edges=["0", "10", "20"]),
         ],
@@ -202,22 +202,26 @@ def test_what_a_job_does_follows_from_what_its_datasets_declare(world: World) ->
     ]
     declared = world.ask("datasets.declared_of", id="bureau/people", version=1, names=["home", "sum", "who"])
     assert declared["columns"] == {
-        "home": ["category", 3, 0],
-        "sum": ["decimal", 0, 2],
-        "who": ["text", 0, 0],
+        "home": ["category", 3, 0, None, None, "category"],
+        "sum": ["decimal", 0, 2, None, None, "refuse"],
+        "who": ["text", 0, 0, None, None, "refuse"],
     }
     assert (declared["owner"], declared["key"]) == ("bureau", ["who"])
     page = PAGE.replace("rows.loans.amount", "rows.loans.income")
     committed(world, "incomes", page)
-    asked = {"id": "incomes", "inputs": inputs, "parameters": {"column": "years"}}
+    asked = {"id": "incomes", "inputs": inputs, "parameters": {"column": "years"}, "initiator": "bank"}
     found = world.ask("programs.derive", **asked)
     assert found["uses"] == {
         "loans": {"id": "join", "income": "encrypted"},
         "people": {"who": "join", "years": "aggregate"},
     }
     assert found["page"] == page_hash(page)
+    assert found["membership"] == {"loans": ["bureau"], "people": ["bank"]}
+    assert found["charges"]["people"]["epsilon"] == 10**9
+    assert found["charges"]["loans"] == {"epsilon": 0, "delta": 0, "rho": 0, "figures": {}}
     for change, code in (
         ({"parameters": {"column": "age"}}, "REJECTED_PAGE"),
+        ({"parameters": {"column": "sum"}}, "DOMAIN_NOT_REGISTERED"),
         ({"inputs": inputs[:1]}, "REJECTED_PAGE"),
         ({"inputs": []}, "BAD_INPUTS"),
         ({"inputs": [inputs[0], inputs[0]]}, "BAD_INPUTS"),

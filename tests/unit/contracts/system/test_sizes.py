@@ -189,7 +189,7 @@ class Large:
             {name: one[name] for name in ("name", "dataset", "version")} | {"columns": list(one["columns"])}
             for one in spec["inputs"]
         ]
-        asked = {"id": PROGRAM_ID, "inputs": inputs, "parameters": spec["parameters"]}
+        asked = {"id": PROGRAM_ID, "inputs": inputs, "parameters": spec["parameters"], "initiator": "bank"}
         found = self.world.ask("programs.derive", **asked)
         return spec | {name: found[name] for name in ("page", "plan")}
 

@@ -18,6 +18,6 @@ def standard_work(program: str, inputs: Sequence[JobInput], parameters: Mapping[
     names = [item.dataset.partition("/")[2] for item in inputs]
     every = zip(names, owners, inputs, strict=True)
     pages = [PageInput(name, owner, ("id",), item.columns) for name, owner, item in every]
-    derived = derive(standard_pages()[program], pages, exact(parameters))
+    derived = derive(standard_pages()[program], pages, exact(parameters), owners[0])
     parties = dict(zip(owners, range(len(owners)), strict=True))
     return of_plan(derived.plan, [*zip(names, inputs, strict=True)], [("id",)] * len(names), parties)

@@ -161,7 +161,8 @@ class World:
             for org in orgs
         ]
         view = self.ledger.chain.view
-        found: Any = view("programs", "derive", id=program, inputs=inputs, parameters=parameters)
+        asked = {"id": program, "inputs": inputs, "parameters": parameters, "initiator": "bank"}
+        found: Any = view("programs", "derive", **asked)
         spec: dict[str, Value] = {
             "program": program,
             "page": found["page"],

@@ -41,7 +41,7 @@ def columns(name: str) -> tuple[InputColumn, ...]:
 def work(body: Sequence[str], names: Sequence[str], **parameters: Any) -> PageWork:
     inputs = [PageInput(name, OWNERS[name], KEYS[name], columns(name)) for name in names]
     lines = ['"""A test."""', "", "", f"def run({', '.join(names)}):", *(f"    {line}" for line in body)]
-    derived = derive("\n".join([*lines, ""]), inputs, parameters)
+    derived = derive("\n".join([*lines, ""]), inputs, parameters, "bank")
     items = [
         (name, JobInput(f"{OWNERS[name]}/{name}", PARTIES[OWNERS[name]], columns(name))) for name in names
     ]
@@ -85,7 +85,7 @@ def test_a_dataset_that_is_only_joined_is_told_to_nobody() -> None:
             "order",
         ),
         (["rows = join(scores, people, on='amount')", released("count(rows)")], "by the registered key"),
-        (["rows = scores", released("count(rows, by=rows.no)")], "declares no categories"),
+        (["rows = scores", released("count(rows, by=rows.no)")], "categories of scores.no are not"),
     ],
 )
 def test_what_no_job_runs_is_refused_with_what_to_write_instead(body: list[str], says: str) -> None:
@@ -217,7 +217,7 @@ def test_grants_are_held_against_what_follows_and_types_that_pages_lack_are_not_
     source = (
         '"""A test."""\n\n\ndef run(loans):\n    release(greatest(loans.amount), to="bureau", exact=True)\n'
     )
-    derived = derive(source, inputs, {})
+    derived = derive(source, inputs, {}, "bank")
     (lacking,) = not_granted(derived, {("loans", "amount"): "aggregate-only"})
     assert (lacking.column, lacking.use) == ("amount", "plain")
     assert not_granted(derived, {("loans", "amount"): "plain"}) == ()
