@@ -18,6 +18,7 @@ from typing import Any, cast
 from chain.api.behind import ConnectionState, TurnState
 from chain.api.door import Door
 from chain.api.head import PAGES
+from chain.api.plain import TLS_BEGINS
 from chain.api.rotation import Rotation
 from chain.api.shares import Holding
 from chain.api.turns import CONNECTION_S, Ask
@@ -167,6 +168,10 @@ class Arrivals:
         """Do the handshake in the turn of the connection, whose first request takes one of its own."""
         if turn is TurnState.LATE:
             sock.close()
+            return
+        if (first := _first_bytes(sock)) and first[0] != TLS_BEGINS:
+            self._door.lost("rpc_handshakes")
+            await self._connect(sock, client, TurnState.IN_THE_CLEAR)
             return
         work = cast("asyncio.Task[None]", asyncio.current_task())
         place = Holding(client, partial(_cancel, work), ConnectionState.HEAD)

@@ -38,6 +38,8 @@ class TurnState(Enum):
     """The connection had one when its first bytes were here."""
     LATE = "late"
     """None came in time: it is refused."""
+    IN_THE_CLEAR = "in the clear"
+    """It begins without TLS on a port of TLS: it is refused."""
 
 
 @dataclass(frozen=True, slots=True)

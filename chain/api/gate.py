@@ -17,7 +17,7 @@ from chain.api.behind import Behind, ConnectionState, TurnState
 from chain.api.door import Door
 from chain.api.feed import Feed
 from chain.api.head import HEAD_BYTES_MAX, JSON, PAGES, SOCKET, BadHead, RequestHead
-from chain.api.plain import CONTINUE, answer_head, late, refusal
+from chain.api.plain import CONTINUE, IN_THE_CLEAR, NO_TLS, TLS_BEGINS, answer_head, late, refusal
 from chain.api.principals import NOBODY, admit
 from chain.api.reads import Reads
 from chain.api.shares import CALLER, Holding
@@ -78,6 +78,8 @@ class Gate(asyncio.Protocol):
             self.refuse(503, text, linger=False)
         elif self._turn is TurnState.LATE:
             self.refuse(429, self._door.turns.refusal(self.client))
+        elif self._turn is TurnState.IN_THE_CLEAR:
+            self.refuse(400, IN_THE_CLEAR)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Free everything at once; nothing waits for the collector of cycles."""
@@ -133,6 +135,9 @@ class Gate(asyncio.Protocol):
             self._enter(ConnectionState.HEAD, self._door.header_s)
         searched = max(0, len(self._head) - len(_END) + 1)
         self._head += data
+        if self._head[0] == TLS_BEGINS:
+            self.refuse(400, NO_TLS)
+            return
         end = self._head.find(_END, searched, HEAD_BYTES_MAX)
         if end < 0:
             self._turn = TurnState.ASKED  # what comes later takes a turn of its own

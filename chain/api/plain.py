@@ -14,6 +14,7 @@ from typing import Any
 from chain.api.head import JSON, PAGES, RequestHead
 from chain.api.principals import AccessScope, Principal
 from chain.config import RpcSection
+from chain.primitives.words import SPEAKS_TLS
 
 TEXT = "text/plain; charset=utf-8"
 METRICS_KEPT_S = 0.25
@@ -21,7 +22,11 @@ METRICS_KEPT_S = 0.25
 HEAD_KEPT_S = 0.25
 """A statement is signed no more often."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
+TLS_BEGINS = 0x16
+"""First byte of whoever begins TLS: a record of its handshake (RFC 8446, 5.1), and no request of HTTP."""
+IN_THE_CLEAR = f"{SPEAKS_TLS}: write https:// for http:// ([rpc] tls of its node is on)"
+NO_TLS = "this port speaks no TLS: write http:// for https:// ([rpc] tls of its node is off)"
+"""Whoever begins TLS sees by it that the answer is none of TLS; people read it in a capture."""
 
 UNAUTHORIZED = 401
 

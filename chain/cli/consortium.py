@@ -17,6 +17,7 @@ from chain.cli.governing import NotThere
 from chain.cli.key import public_key
 from chain.cli.layout import ConsortiumFolder, OrgFolder, open_consortium
 from chain.cli.rejoin import KeyOfAnother, NotYet, needs_rejoin, rejoin
+from chain.client.answers import OtherScheme
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.client.options import open_session, own_access, own_url, run
@@ -310,8 +311,19 @@ def _page(org: OrgFolder, path: str) -> dict[str, Any]:
 
     try:
         return run(ask())
+    except OtherScheme as error:
+        raise ConfigError(f"{org.name}: {began_otherwise(org, error)}") from None
     except AssentError:
         return {}
+
+
+def began_otherwise(org: OrgFolder, error: OtherScheme) -> str:
+    """Say of a node that does not answer as its folder tells that the folder was changed since it began."""
+    folder = shlex.quote(str(org.path))
+    return (
+        f"{error.seen}, and {org.node_config} says otherwise: it was changed since the node began; end the "
+        f"node and begin it anew: assent stop {folder}, then {org.start_command}"
+    )
 
 
 @click.command()

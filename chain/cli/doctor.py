@@ -10,7 +10,13 @@ from typing import Any
 
 import click
 
-from chain.cli.consortium import check_configurations, folder_argument, own_client, rejoin_command
+from chain.cli.consortium import (
+    began_otherwise,
+    check_configurations,
+    folder_argument,
+    own_client,
+    rejoin_command,
+)
 from chain.cli.doctor_checks import (
     DOUBTFUL,
     FINE,
@@ -37,7 +43,7 @@ from chain.cli.doctor_checks import (
 )
 from chain.cli.layout import ConsortiumFolder, OrgFolder, open_consortium
 from chain.cli.stall_check import VALIDATOR, nodes_of
-from chain.client.answers import NodeUnreachable
+from chain.client.answers import NodeUnreachable, OtherScheme
 from chain.client.console import json_option, print_folded, print_json, print_text, reports_errors
 from chain.client.options import run
 from chain.config import NodeConfig, NodeFiles, load_node_config
@@ -145,6 +151,9 @@ async def _about_the_chain(
             nodes = [node for node in await nodes_of(client) if node["role"] == VALIDATOR]
         runs = True
         found += _about_the_node(org, info)
+    except OtherScheme as error:
+        said, remedy = halves(began_otherwise(org, error))
+        found.append(Diagnosis("node", WRONG, said, remedy, error.exit))
     except NodeUnreachable:
         found.append(Diagnosis("node", DOUBTFUL, "it does not run, or does not answer", org.start_command))
     except AssentError as error:

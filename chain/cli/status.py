@@ -15,11 +15,11 @@ import psutil
 
 from chain.cli import processes
 from chain.cli.absence import about_old_log, explain_absence, traces
-from chain.cli.consortium import folder_argument, node_url, own_client, rejoin_command
+from chain.cli.consortium import began_otherwise, folder_argument, node_url, own_client, rejoin_command
 from chain.cli.layout import LayoutError, OrgFolder, open_consortium
 from chain.cli.rejoin import UNTIL_THEN, KeyOfAnother, seat_locked
 from chain.client.access import NodeAccess
-from chain.client.answers import OtherChain
+from chain.client.answers import OtherChain, OtherScheme
 from chain.client.client import Client
 from chain.client.console import (
     json_option,
@@ -164,8 +164,10 @@ async def _node_status(org: OrgFolder) -> dict[str, Any]:
             info["stall"], info["notes"] = await _advice(client, org, info)
     except AssentError as error:
         if running is None:
-            other = f"{error}\n  " if isinstance(error, OtherChain) else ""
+            other = f"{error}\n  " if isinstance(error, OtherChain | OtherScheme) else ""
             return shown | {"stall": other + _absence(org, "node")}
+        if isinstance(error, OtherScheme):
+            return shown | {"state": "silent", "stall": began_otherwise(org, error)}
         why = explain_silence(running.pid, running.status(), shown["url"], str(error), str(org.log("node")))
         return shown | {"state": "silent", "stall": why}
     found = shown | {"state": "running"} | {key: info[key] for key in _SHOWN}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from chain.client.answers import silence_of
+from chain.client.answers import OtherScheme, silence_of
 from chain.primitives.crypto import Signer
 from chain.primitives.errors import AssentError, CertificateInvalid, ConfigError, Exit
 from chain.primitives.files import read_bounded
@@ -106,6 +106,9 @@ async def certificate_of(
             "its authority (--ca, node_ca in agent.toml), or see what listens there"
         ) from None
     except ssl.SSLError as error:
+        no_tls = silence_of(url, error)
+        if isinstance(no_tls, OtherScheme):
+            raise no_tls from None
         raise silence_of(url, OSError(f"no TLS 1.3 ({error.reason}): see [rpc] tls of that node")) from None
     except (TimeoutError, OSError) as error:
         raise silence_of(url, error) from None

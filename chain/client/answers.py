@@ -12,10 +12,13 @@ import aiohttp
 
 from chain.primitives.errors import AssentError, ConfigError, DecodeError, Exit
 from chain.primitives.visible import one_line
+from chain.primitives.words import SPEAKS_TLS
 
 CLOSED = frozenset({errno.ECONNRESET, errno.EPIPE})
 """A crowded node gives up connections that wait, also while a request is on its way there: ask again."""
 HTTP_OK, HTTP_BUSY = 200, (408, 429, 503)
+NOT_TLS = "WRONG_VERSION_NUMBER"
+"""What OpenSSL says where the answer to its handshake is no record of TLS."""
 ANSWER_BYTES_MAX = 67_108_864
 """What `[rpc] max_answer_bytes` of any node may be: whatever is longer, no node of ours sent."""
 REFUSAL_CHARS_MAX = 1_000
@@ -39,6 +42,22 @@ class BadAnswer(NodeUnreachable):
     """An answer that no node of ours gives: the text names who gave it; check what listens there."""
 
     code = "bad_answer"
+
+
+class OtherScheme(NodeUnreachable):
+    """A port of TLS that was asked in the clear, or the other way round: the text says what to write."""
+
+    code = "other_scheme"
+    exit = Exit.CONFIG
+
+    def __init__(self, url: str, *, tls: bool) -> None:
+        """`tls` tells whether the port at `url` speaks TLS."""
+        self.seen = f"{url}: {SPEAKS_TLS if tls else 'what listens there speaks no TLS'}"
+        other = f"http{'s' if tls else ''}://{url.partition('://')[2]}"
+        super().__init__(
+            f"{self.seen}: write {other} if [rpc] tls of that node is {'on' if tls else 'off'}, else see "
+            "what listens there"
+        )
 
 
 class NodeBusy(NodeUnreachable):
@@ -135,6 +154,8 @@ def height_of(url: str, answer: Any) -> int:
 def silence_of(url: str, error: Exception) -> NodeUnreachable:
     """Return the error for a request that was not answered, or not in JSON."""
     said = str(error) or type(error).__name__
+    if any(getattr(found, "reason", None) == NOT_TLS for found in (error, error.__cause__)):
+        return OtherScheme(url, tls=False)
     cut_off = any(
         isinstance(found, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError)
         or getattr(found, "errno", None) in CLOSED
@@ -152,6 +173,8 @@ def silence_of(url: str, error: Exception) -> NodeUnreachable:
 def refusal_of(url: str, status: int, text: bytes) -> AssentError:
     """Return the error for an answer that is not JSON-RPC: what the node, or what stands before it, says."""
     said = text.decode(errors="replace").strip()[:REFUSAL_CHARS_MAX] or "no reason given"
+    if said.startswith(SPEAKS_TLS) and url.startswith("http:"):
+        return OtherScheme(url, tls=True)
     if status in HTTP_BUSY:
         return NodeBusy(f"{url}: HTTP {status}: {one_line(said)}")
     return RpcError(status, f"{url}: HTTP {status}: {said}", {"code": f"http_{status}"})

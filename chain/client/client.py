@@ -14,6 +14,7 @@ from chain.client.answers import (
     NodeUnreachable,
     NotCertifiedYet,
     OtherChain,
+    OtherScheme,
     RpcError,
     height_of,
     reading,
@@ -278,8 +279,8 @@ class Client(Connection):
                     for entry in entries:
                         yield entry
                     height, retry = following, RETRY_FIRST_S
-            except OtherChain:
-                if not self.met:
+            except (OtherChain, OtherScheme):
+                if not (self.met and self.verifies):
                     raise
                 # ours was here before, and comes back: the next turn looks again
             except aiohttp.WSServerHandshakeError as error:

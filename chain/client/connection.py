@@ -46,7 +46,9 @@ BUSY_PAUSES_S = (0.05, 0.2, 0.8)
 STREAM_BYTES_MAX = 67_108_864
 """Bound of one message of a stream of events."""
 STREAM_HEARTBEAT_S = 20.0
-HTTP_UNAUTHORIZED = 401
+HTTP_BAD_REQUEST, HTTP_UNAUTHORIZED = 400, 401
+PAGE_STATUS = (HTTP_OK, 503)
+"""A page says by the second that the node is not ready."""
 UNAUTHORIZED = ("unauthorized", f"http_{HTTP_UNAUTHORIZED}")
 """Codes of a node that wants to know who asks."""
 
@@ -178,7 +180,10 @@ class Connection:
         return options | {"ssl": aiohttp.Fingerprint(sha256(self._certificate).digest())}
 
     async def page(self, path: str) -> dict[str, Any]:
-        """Return what the node says at "/health", "/ready" or "/head"; raise NodeUnreachable, ConfigError."""
+        """Return what the node says at "/health", "/ready" or "/head".
+
+        Raises NodeUnreachable, RpcError for a refusal, ConfigError where a token would go astray.
+        """
         if self._session is None:
             raise RuntimeError("a connection is used inside `async with`")
         self._bearer = self._access.bearer()
@@ -187,6 +192,8 @@ class Connection:
         try:
             async with self._session.get(self.url + path, **await self._look()) as response:
                 text = await read_answer(self.url, response)
+                if response.status not in PAGE_STATUS:
+                    raise refusal_of(self.url, response.status, text)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise silence_of(self.url, error) from None
         with reading(self.url, path):
@@ -259,7 +266,11 @@ class Connection:
 
         try:
             return await connect()
+        except aiohttp.ClientConnectorSSLError as error:
+            raise silence_of(self.url, error) from None
         except aiohttp.WSServerHandshakeError as error:
+            if error.status == HTTP_BAD_REQUEST:
+                await self.page("/health")  # raises OtherScheme, where that is why
             if error.status != HTTP_UNAUTHORIZED or not await self._introduce():
                 raise
         return await connect()

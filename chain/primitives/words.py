@@ -4,7 +4,8 @@ from __future__ import annotations
 
 OUTSIDE = "not a member"
 """Role, in what a node says of itself, of one that the ledger does not list."""
-
+SPEAKS_TLS = "this port speaks TLS"
+"""Begins what a node says to whoever asks its RPC port of TLS in the clear."""
 
 _UNITS = (("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000), ("second", 1_000))
 

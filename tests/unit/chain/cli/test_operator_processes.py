@@ -26,6 +26,7 @@ from chain.cli.layout import ConsortiumFolder, OrgFolder
 from chain.cli.main import main
 from chain.cli.rejoin import KeyOfAnother, needs_rejoin
 from chain.cli.status import _without_node
+from chain.client.answers import OtherScheme
 from chain.client.client import Client
 from chain.primitives.errors import Exit
 from chain.primitives.lastrun import LastRun
@@ -456,6 +457,29 @@ def test_an_agent_that_nobody_reaches_or_whose_node_is_away_holds_the_consortium
         assert shown["state"] == "silent"
         assert f"the agent, process {agent.pid}, is paused" in shown["stall"]
         assert invoke("status", str(two.path), "--check").exit_code == Exit.NO_QUORUM
+
+
+def test_a_node_that_answers_otherwise_than_its_folder_says_is_named_by_start_status_and_doctor(
+    two: ConsortiumFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`[rpc] tls` was changed while the node ran: `start` waited for an answer, `status` said it is busy."""
+    bank = two.org("bank")
+
+    async def refuses(client: Client, *_: Any) -> Any:
+        raise OtherScheme(client.url, tls=True)
+
+    for asks in ("request", "page"):
+        monkeypatch.setattr(Client, asks, refuses)
+    monkeypatch.setattr(processes, "owns_port", lambda *_: True)
+    said = f"this port speaks TLS, and {bank.node_config} says otherwise: it was changed since the node began"
+    with standing_in(bank, "node"):
+        for words in (["start", str(two.path), "--org", "bank"], ["doctor", str(bank.path)]):
+            told = invoke(*words)
+            assert said in " ".join(told.output.split())
+            assert f"assent stop {bank.path}, then" in " ".join(told.output.split())
+            assert told.exit_code == Exit.CONFIG
+        shown = json.loads(invoke("status", str(two.path), "--json").output)["nodes"][0]
+        assert said in shown["stall"]
 
 
 async def test_an_agent_whose_node_answers_has_nothing_to_say(

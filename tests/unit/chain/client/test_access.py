@@ -31,7 +31,7 @@ from chain.api.sessions import MemberSessions
 from chain.api.streams import Streams
 from chain.api.tokens import Token, TokenFile, save_tokens, secret_hash
 from chain.client.access import NodeAccess, UnknownNode
-from chain.client.answers import NodeUnreachable, RpcError
+from chain.client.answers import OtherScheme, RpcError
 from chain.client.client import Client
 from chain.client.options import open_session
 from chain.config import RpcSection
@@ -254,21 +254,33 @@ async def test_a_client_that_met_one_node_looks_anew_when_another_has_its_addres
                 assert third.served == 0
 
 
-async def test_a_port_that_speaks_plainly_is_no_fault_of_ours(tmp_path: Path) -> None:
+async def refuses_all(client: Client, said: str) -> None:
+    for ask in (client.request("getNodeInfo"), client.page("/health"), anext(client.follow(from_height=1))):
+        with pytest.raises(OtherScheme, match=said):
+            await ask
+
+
+async def test_a_port_that_speaks_plainly_says_what_to_write_for_its_address(tmp_path: Path) -> None:
     async with a_node(tmp_path) as node:
         plain = RpcServer(
             RpcSection(listen="127.0.0.1:0"), {}, Streams(node.chain.ledger), lambda: "", Metrics()
         )
         await plain.start()
         try:
-            async with Client(f"https://{plain.address}", access=by_token()) as client:
-                with pytest.raises(NodeUnreachable):
-                    await client.request("getNodeInfo")
+            said = f"https://{plain.address}: .* speaks no TLS: write http://{plain.address} if"
+            for access in (by_token(), NodeAccess(shown=b"a certificate")):
+                async with Client(f"https://{plain.address}", access=access) as client:
+                    await refuses_all(client, said)
         finally:
             await plain.stop()
+
+
+async def test_a_port_of_tls_that_is_asked_in_the_clear_says_what_to_write(tmp_path: Path) -> None:
+    """It closed the connection, and the client said that the node is busy, four times asked."""
+    async with a_node(tmp_path) as node:
+        said = f"http://{node.server.address}: this port speaks TLS: write {node.url} if"
         async with Client(node.url.replace("https", "http"), access=by_token()) as client:
-            with pytest.raises(NodeUnreachable):
-                await client.request("getNodeInfo")
+            await refuses_all(client, said)
 
 
 async def test_a_secret_goes_to_another_host_by_tls_alone() -> None:
