@@ -70,6 +70,37 @@ class LazyGroup(click.Group):
         command: Any = getattr(importlib.import_module(module), attribute)
         return command  # type: ignore[no-any-return]
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed, and see that no option of it, or below it, is given twice."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            _check_once(command, name, ctx, rest)
+        return name, command, rest
+
+
+def _check_once(command: click.Command, name: str | None, above: click.Context, args: list[str]) -> None:
+    """Raise UsageError for an option of one value that is given twice: click takes the last unsaid."""
+    ctx = command.context_class(command, above, info_name=name, **command.context_settings)
+    try:
+        _, rest, order = command.make_parser(ctx).parse_args(list(args))
+    except click.UsageError:
+        return  # the command itself says what is wrong
+    given: dict[str | None, str] = {}
+    for option in order:
+        if not isinstance(option, click.Option) or option.multiple:
+            continue
+        written = option.opts[0]
+        if (before := given.setdefault(option.name, written)) != written:
+            raise click.UsageError(f"{before} and {written} exclude one another: give one of them", ctx)
+        if not option.is_flag and order.count(option) > 1:
+            raise click.UsageError(
+                f"{written} is given {order.count(option)} times and takes one value: give it once", ctx
+            )
+    if rest and isinstance(command, click.Group) and (below := command.get_command(ctx, rest[0])):
+        _check_once(below, rest[0], ctx, rest[1:])
+
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
