@@ -65,11 +65,20 @@ def read_request(raw: bytes) -> tuple[list[Any], bool]:
 
 def read_call(given: Any) -> RpcCall:
     """Return one call; raise Refused."""
-    if not isinstance(given, dict) or given.get("jsonrpc") != "2.0" or type(given.get("method")) is not str:
+    if not isinstance(given, dict) or not _is_call(given):
         raise Refused(INVALID_REQUEST, 'a call needs "jsonrpc": "2.0" and a "method"')
     if ident_of(given) != given.get("id"):
         raise Refused(INVALID_REQUEST, f"id: expected null, a number, or a text of at most {ID_CHARS_MAX}")
     return RpcCall(given.get("id"), given["method"], given.get("params"))
+
+
+def is_notification(given: Any) -> bool:
+    """Tell whether this is a call that names no id, and so gets no answer (JSON-RPC 2.0, section 4.1)."""
+    return isinstance(given, dict) and "id" not in given and _is_call(given)
+
+
+def _is_call(given: Mapping[str, Any]) -> bool:
+    return given.get("jsonrpc") == "2.0" and type(given.get("method")) is str
 
 
 def ident_of(given: Any) -> str | int | float | None:

@@ -17,7 +17,7 @@ from chain.api.behind import Behind, ConnectionState, TurnState
 from chain.api.door import Door
 from chain.api.feed import Feed
 from chain.api.head import HEAD_BYTES_MAX, JSON, PAGES, SOCKET, BadHead, RequestHead
-from chain.api.plain import CONTINUE, IN_THE_CLEAR, NO_TLS, TLS_BEGINS, answer_head, late, refusal
+from chain.api.plain import CONTINUE, IN_THE_CLEAR, NO_TLS, TLS_BEGINS, answer_head, late, no_content, refusal
 from chain.api.principals import NOBODY, admit
 from chain.api.reads import Reads
 from chain.api.shares import CALLER, Holding
@@ -285,7 +285,8 @@ class Gate(asyncio.Protocol):
         self._work = None
         if not self._transport.is_closing():
             request = cast(RequestHead, self._request)
-            self._transport.write(answer_head(200, JSON, len(answer), last=request.last))
+            head = answer_head(200, JSON, len(answer), last=request.last)
+            self._transport.write(head if answer else no_content(last=request.last))
             self._send(answer)
 
     def _take_body(self) -> bytes:

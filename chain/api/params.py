@@ -132,7 +132,7 @@ class StateEntry(Section):
     @pydantic.model_validator(mode="after")
     def _one_place(self) -> StateEntry:
         if (self.map is None) == (self.var is None):
-            raise ValueError("give `map` and `key` for an entry of a Map, or `var` for a Var")
+            raise ValueError("`map` and `key` for an entry of a Map, or `var` for a Var")
         return self
 
 

@@ -43,6 +43,11 @@ def answer_head(status: int, kind: str, length: int, *, last: bool = False) -> b
     return "\r\n".join([*fields, "", ""]).encode()
 
 
+def no_content(*, last: bool) -> bytes:
+    """Return the answer to a request that gets none (RFC 9110, 15.3.5): a head without a length."""
+    return b"HTTP/1.1 204 No Content\r\n" + (b"Connection: close\r\n" if last else b"") + b"\r\n"
+
+
 def refusal(status: int, text: str, *, bare: bool = False) -> bytes:
     """Return a refusal, without its text if it shall be bare; the connection ends with it."""
     body = f"{text}\n".encode()

@@ -23,6 +23,7 @@ from chain.api.framing import (
     encode_failure,
     encode_result,
     ident_of,
+    is_notification,
     parsed_bytes,
     read_call,
     read_request,
@@ -35,7 +36,7 @@ from chain.api.results import Schema
 from chain.api.turns import SLICE_S, Busy, Metered
 from chain.config import RpcSection
 from chain.primitives.errors import AssentError, LimitError
-from chain.primitives.settings import Section, allowed
+from chain.primitives.settings import Section, allowed, shown
 
 SOCKET_METHODS = ("subscribe", "unsubscribe")
 """Methods of a WebSocket itself, which READ lets one open."""
@@ -107,6 +108,8 @@ class _Pending:
 
     ident: Any
     given: Any
+    silent: bool = False
+    """Whether it is a notification: whatever comes of it, it gets no answer."""
     about: Mapping[str, str | int] = field(default_factory=dict)
     """What it is about, once its parameters are known, for the access log."""
 
@@ -150,7 +153,10 @@ class Calls:
         """Method -> how long a call of it keeps the loop lately, in seconds."""
 
     async def answer(self, raw: bytes, caller: Caller, extra: Extra | None = None) -> bytes:
-        """Return the answer to a request's text, which has paid for its first turn already."""
+        """Return the answer to a request's text, which has paid for its first turn already.
+
+        It is empty where all calls are notifications.
+        """
         try:
             given, batch = self._read(raw, caller)
         except AssentError as error:
@@ -158,7 +164,7 @@ class Calls:
             return self._refuse(None, None, error)
         del raw
         end = asyncio.get_running_loop().time() + self._config.request_timeout_ms / 1_000
-        pending = deque([_Pending(ident_of(item), item) for item in given])
+        pending = deque([_Pending(ident_of(item), item, is_notification(item)) for item in given])
         del given
         work = _Work(caller, pending, end, self._config.max_answer_bytes)
         caller.drop_calls = work.drop
@@ -166,7 +172,8 @@ class Calls:
             parts = [await self._next_answer(work, extra or {}) for _ in range(len(pending))]
         finally:
             caller.drop_calls = None
-        return b"[" + b", ".join(parts) + b"]" if batch else parts[0]
+        told = b", ".join(filter(None, parts))
+        return b"[" + told + b"]" if batch and told else told
 
     def _read(self, raw: bytes, caller: Caller) -> tuple[list[Any], bool]:
         size = parsed_bytes(raw)
@@ -180,7 +187,10 @@ class Calls:
         return read_request(raw)
 
     async def _next_answer(self, work: _Work, extra: Extra) -> bytes:
-        """Answer the next call of a request; beyond the bound of bytes it is an error, and not begun."""
+        """Answer the next call of a request; beyond the bound of bytes it is an error, and not begun.
+
+        The answer to a notification is empty, though it be an error.
+        """
         item, caller = work.pending.popleft(), work.caller
         if not work.pending:
             caller.read()
@@ -192,6 +202,7 @@ class Calls:
             if item.given is None:
                 raise Busy("this call was given up for newer requests: send smaller batches")
             part = await self._answer_call(item, work, extra)
+            part = b"" if item.silent else part
             if len(part) > work.room:
                 work.room = 0
                 raise self._too_large(f"the answer of {len(part)} bytes")
@@ -200,7 +211,8 @@ class Calls:
             outcome = "ok"
         except AssentError as error:
             outcome = _outcome(error)
-            return self._refuse(item.ident, name, error)
+            refused = self._refuse(item.ident, name, error)
+            return b"" if item.silent else refused
         finally:
             self._note(caller, item, name, outcome, asyncio.get_running_loop().time() - began)
         work.room -= len(part)
@@ -307,9 +319,15 @@ def _params(call: RpcCall, method: Method) -> Section:
     try:
         return method.params.model_validate(given or {})
     except pydantic.ValidationError as error:
-        faults = [_fault(item) for item in error.errors(include_url=False, include_input=False)[:FAULTS_MAX]]
+        faults = [_fault(item) for item in error.errors(include_url=False)[:FAULTS_MAX]]
         raise Refused(INVALID_PARAMS, f"{call.name}: " + "; ".join(faults), {"parameters": fields}) from None
 
 
 def _fault(item: Any) -> str:
-    return f"{'.'.join(str(part)[:64] for part in item['loc'])}: {allowed(item)[:256]}"
+    name = ".".join(str(part)[:64] for part in item["loc"]) or "params"
+    value = (
+        ""
+        if item["type"] in ("missing", "extra_forbidden") or not item["loc"]
+        else f" = {shown(item['input'])}"
+    )
+    return f"{name}{value}: {allowed(item)[:256]}"

@@ -134,7 +134,8 @@ class _Socket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     raw = message.data.encode() if isinstance(message.data, str) else message.data
                     await self._gate.turn(light=True)
-                    await self._send(await self._calls.answer(raw, self._gate, extra))
+                    if answer := await self._calls.answer(raw, self._gate, extra):
+                        await self._send(answer)
                     self._wake.set()  # what was subscribed to is sent behind the number of the subscription
         finally:
             self._subscriptions.unwatch(self._wake)

@@ -18,6 +18,24 @@ FILE_BYTES_MAX = 1_048_576
 PORT_MAX = 65_535
 ID_WORDS = "1 to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or a digit"
 M = TypeVar("M", bound=pydantic.BaseModel)
+LENGTHS = {
+    "too_long": (False, "items"),
+    "too_short": (True, "items"),
+    "string_too_long": (False, "characters"),
+    "string_too_short": (True, "characters"),
+}
+"""Fault of a length that pydantic finds -> whether the least is missed, and what is counted."""
+WORDS = {
+    "extra_forbidden": "unknown key; remove it or correct its spelling",
+    "missing": "required, but not given",
+    "literal_error": "expected {expected}",
+    "string_type": "expected a text",
+    "bool_type": "expected true or false",
+    "list_type": "expected a list",
+    "dict_type": "expected a table of names and values",
+    "model_type": "expected a table of names and values",
+}
+"""Fault that pydantic finds -> what is said of it."""
 
 
 class Section(pydantic.BaseModel):
@@ -117,26 +135,33 @@ def validate(where: str, content: dict[str, Any], model: type[M]) -> M:
 def _fault(item: Any) -> str:
     key = ".".join(str(part) for part in item["loc"])
     kind = item["type"]
-    if kind == "extra_forbidden":
-        return f"{key}: unknown key; remove it or correct its spelling"
-    if kind == "missing":
-        return f"{key}: required, but not given"
+    if kind in ("extra_forbidden", "missing"):
+        return f"{key}: {allowed(item)}"
     if kind == "value_error" and isinstance(item["input"], dict):  # settings that do not go together
         said = allowed(item).removeprefix("expected ")
         return f"{key}.{said}" if key else said
-    return f"{key} = {_show(item['input'])}: {allowed(item)}"
+    return f"{key} = {shown(item['input'])}: {allowed(item)}"
 
 
 def allowed(item: Any) -> str:
-    """Return what one fault that pydantic found says of the values that are allowed."""
-    message = str(item["msg"])
-    if item["type"] == "value_error":
+    """Return what one fault that pydantic found says of the values that are allowed, in our words."""
+    message, kind, bounds = str(item["msg"]), str(item["type"]), item.get("ctx", {})
+    if kind == "value_error":
         return f"expected {message.removeprefix('Value error, ')}"
+    if kind in LENGTHS:
+        least, unit = LENGTHS[kind]
+        bound = bounds["min_length" if least else "max_length"]
+        return f"{len(item['input']):,} {unit}, {'at least' if least else 'at most'} {bound:,}"
+    if kind in WORDS:
+        return WORDS[kind].format(**bounds)
     return f"{message[0].lower()}{message[1:]}"
 
 
-def _show(value: Any) -> str:
-    text = repr(value)
+def shown(value: Any) -> str:
+    """Return a value as its fault names it, bounded however large it is: of lists and tables their size."""
+    if isinstance(value, list | tuple | dict):
+        return f"[{len(value):,} items]"
+    text = repr(value[:61] if isinstance(value, str | bytes) else value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

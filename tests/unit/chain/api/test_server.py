@@ -41,7 +41,7 @@ BAD_IDS = [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"true", b"[]", b"{}", b
         (b"[]", -32600),
         (b"[1]", -32600),
         (b'{"method": "echo"}', -32600),
-        (b'{"jsonrpc": "2.0", "method": "nothing"}', -32601),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "nothing"}', -32601),
         (a_call(1), -32602),
         (a_call("a", 1, 2), -32602),
         (a_call(txt="a"), -32602),
@@ -77,6 +77,47 @@ async def test_what_is_not_strict_json_in_utf8_is_refused_and_never_sent_back(bo
         assert error["error"]["code"] in (-32700, -32600)
         assert error["id"] is None
         assert port.asked == []
+
+
+def a_notification(text: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "method": "echo", "params": [text]}
+
+
+async def test_a_notification_is_heeded_and_gets_no_answer_whatever_comes_of_it() -> None:
+    """JSON-RPC 2.0, section 4.1: every call without an id was answered with the id null."""
+    many = [a_notification("one"), a_notification("two")]
+    bodies: list[Any] = [a_notification("heard"), a_notification("declared"), a_notification("fault"), many]
+    bodies.append({"jsonrpc": "2.0", "method": "nothing"})
+    async with serving() as port, await port.open() as connection:
+        for body in bodies:
+            connection.send(post(json.dumps(body).encode()))
+            answer = await connection.answer()
+            assert (answer.status, answer.body, "content-length" in answer.head.lower()) == (204, b"", False)
+        assert port.asked == ["heard", "declared", "fault", "one", "two"]
+        connection.send(post(json.dumps(a_notification("last")).encode(), "Connection: close"))
+        assert (await connection.answer()).status == 204
+        assert await connection.closed() == b""
+
+
+async def test_a_batch_is_answered_but_for_its_notifications() -> None:
+    async with serving() as port:
+        batch = [a_notification("unheard"), json.loads(a_call("heard")), {"jsonrpc": "2.0"}]
+        batch.append({**a_notification("null"), "id": None})
+        answers = await asked(port.url, json.dumps(batch).encode())
+        told = [(item["id"], item.get("result", item.get("error", {}).get("code"))) for item in answers]
+        assert told == [(7, "heard"), (None, -32600), (None, "null")]
+
+
+async def test_a_notification_over_a_websocket_gets_no_message() -> None:
+    async with (
+        serving() as port,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(port.url + "/ws") as ws,
+    ):
+        await ws.send_json([a_notification("unheard")])
+        await ws.send_json(json.loads(a_call("heard")))
+        assert (await ws.receive_json())["result"] == "heard"
+        assert port.asked == ["unheard", "heard"]
 
 
 async def test_a_declared_error_carries_its_stable_code() -> None:
