@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -41,6 +42,7 @@ from chain.cli.doctor_checks import (
     judge_head,
     now_ms,
 )
+from chain.cli.governing import objections
 from chain.cli.layout import ConsortiumFolder, OrgFolder, open_consortium
 from chain.cli.stall_check import VALIDATOR, nodes_of
 from chain.client.answers import NodeUnreachable, OtherScheme
@@ -149,6 +151,8 @@ async def _about_the_chain(
                 judge_head(await client.page("/head"), genesis.chain_id, str(info.get("key")), now_ms())
             )
             nodes = [node for node in await nodes_of(client) if node["role"] == VALIDATOR]
+            for said, remedy in map(halves, await objections(client, org.name)):
+                found.append(Diagnosis("admin keys", DOUBTFUL, said, f"{remedy} --as {quote(str(org.path))}"))
         runs = True
         found += _about_the_node(org, info)
     except OtherScheme as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 from chain.api.render import receipt_json
 from chain.audit.text import utc
+from chain.client.answers import reading
 from chain.client.calls import remedy
 from chain.client.client import Client
 from chain.client.console import print_json, print_text
@@ -16,6 +17,8 @@ from chain.primitives.runtimeport import SIGNER_REFUSALS, UNKNOWN_SENDER
 from chain.primitives.words import OUTSIDE
 
 COMMIT_GAS = 10_000_000
+REPLACEMENT = "replace_key"
+"""Kind of the proposals that whom they concern can stop by an objection."""
 
 
 class NotThere(AssentError):
@@ -74,6 +77,31 @@ def next_step(ready: dict[str, Any], approve: str, commit: str) -> str:
     if refusal:
         return f"it has its votes, and would be refused now: {refusal}: {remedy('governance', refusal)}"
     return f"it has its votes; next: {commit}"
+
+
+def may_object(proposal: dict[str, Any], ready: dict[str, Any]) -> str:
+    """Say of an open proposal to replace admin keys who can stop it, how, and until when; else nothing."""
+    if proposal["kind"] != REPLACEMENT or ready["status"] != "open":
+        return ""
+    org = proposal["payload"]["org"]
+    return (
+        f"proposal {proposal['seq']} of {proposal['by']} ends all admin keys of {org}, with "
+        f"{len(ready['counted'])} of {ready['needed']} votes so far; it can be committed from "
+        f"{utc(ready['from_time'])} UTC on. If {org} has one of these keys it can object until it is "
+        f"committed: assent proposal object {proposal['seq']}"
+    )
+
+
+async def objections(client: Client, org: str) -> list[str]:
+    """Return a line for each proposal that an organisation can stop by an objection, as the node says."""
+    lines = []
+    async for seq, found in client.entries("governance", "proposals"):
+        with reading(client.url, "getStateRange"):
+            asked: Any = found
+            concerns = asked["kind"] == REPLACEMENT and asked["payload"]["org"] == org
+        if concerns and asked["status"] == "open":
+            lines.append(may_object(asked, dict(await client.view("governance", "readiness", {"seq": seq}))))
+    return [line for line in lines if line]
 
 
 async def own_org(account: SigningClient) -> str:

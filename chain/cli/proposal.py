@@ -8,12 +8,19 @@ import click
 
 from chain.api.render import receipt_json
 from chain.audit.text import utc
-from chain.cli.governing import COMMIT_GAS, NotThere, next_step, outside_note, votes_words
+from chain.cli.governing import COMMIT_GAS, NotThere, may_object, next_step, outside_note, votes_words
 from chain.cli.stall_check import check_reach
 from chain.client.answers import RpcError
 from chain.client.calls import as_account, as_client, call, result_of, send
 from chain.client.client import Client
-from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
+from chain.client.console import (
+    json_option,
+    print_folded,
+    print_json,
+    print_table,
+    print_text,
+    reports_errors,
+)
 from chain.client.options import Session, session_options
 from chain.client.signing import SigningClient
 from chain.client.trust import trust_line, word_line
@@ -133,6 +140,8 @@ def list_proposals(session: Session, everything: bool, as_json: bool) -> None:
     ]  # fmt: skip
     columns = ["#no.", "kind", "about", "by", "status", "votes", "not yet"]
     print_table("proposals" if everything else "open proposals", columns, rows)
+    for line in filter(None, [may_object(p, p["readiness"]) for p in found]):
+        print_folded(line)
     print_text(word)
 
 
@@ -183,6 +192,8 @@ def show(session: Session, seq: int, as_json: bool) -> None:
     print_text(f"{ready['status']}, {votes_words(ready)}")
     if ready["status"] == OPEN:
         print_text(_next(seq, ready))
+    if line := may_object(found, ready):
+        print_folded(line)
     print_text(f"status and votes: {word}")
 
 

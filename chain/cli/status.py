@@ -16,6 +16,7 @@ import psutil
 from chain.cli import processes
 from chain.cli.absence import about_old_log, explain_absence, traces
 from chain.cli.consortium import began_otherwise, folder_argument, node_url, own_client, rejoin_command
+from chain.cli.governing import objections
 from chain.cli.layout import LayoutError, OrgFolder, open_consortium
 from chain.cli.rejoin import UNTIL_THEN, KeyOfAnother, seat_locked
 from chain.client.access import NodeAccess
@@ -162,6 +163,8 @@ async def _node_status(org: OrgFolder) -> dict[str, Any]:
         async with own_client(org, genesis, timeout_s=STATUS_S) as client:
             info = await client.request("getNodeInfo")
             info["stall"], info["notes"] = await _advice(client, org, info)
+            with contextlib.suppress(AssentError):  # a node that cannot say is not silent for that
+                info["notes"] += await objections(client, org.name)
     except AssentError as error:
         if running is None:
             other = f"{error}\n  " if isinstance(error, OtherChain | OtherScheme) else ""

@@ -8,7 +8,7 @@ import resource
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -296,7 +296,11 @@ def test_a_node_of_another_version_one_that_stalls_and_what_it_notes_are_told(
             async def page(_: str) -> Any:
                 return {}
 
-            return SimpleNamespace(request=request, variable=variable, page=page)
+            async def entries(*_: str) -> AsyncIterator[tuple[Any, Any]]:
+                for nothing in ():
+                    yield nothing
+
+            return SimpleNamespace(request=request, variable=variable, page=page, entries=entries)
 
         async def __aexit__(self, *_: object) -> None: ...
 

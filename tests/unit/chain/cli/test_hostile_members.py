@@ -96,9 +96,9 @@ GIVEN = {
     "rule": "majority", "old_key": "k.key", "agent_key": "k.key", "expires": "30d", "file": "c.py",
     "org_id": "x", "address": "h:1", "columns": "x=plain", "digits": HASH, "schema": HASH,
 }  # fmt: skip
+OWN_WORDS = {("org", "propose-admit"): {"roles": "owner"}}
 MORE = {
     ("contract", "acl"): ["--open"],
-    ("org", "propose-admit"): ["--roles", "owner"],
     ("validator", "rotate-key"): ["--force"],
     ("validator", "set-role"): ["--force"],
     ("validator", "remove"): ["--force"],
@@ -240,7 +240,7 @@ def typed(words: tuple[str, ...], command: click.Command) -> list[str]:
     """Return a command with all that it requires."""
     files = {("contract", "publish"): "library.py", ("program", "propose"): "page.py"}
     files[("program", "check")] = "needs.py"
-    given = GIVEN | ({"file": files[words]} if words in files else {})
+    given = GIVEN | ({"file": files[words]} if words in files else {}) | OWN_WORDS.get(words, {})
     return [*words, *required(command, given), *MORE.get(words, []), "--node", "http://h:1", "--key", "k.key"]
 
 
