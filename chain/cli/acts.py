@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import click
 
+from chain.cli.act_words import ActWords, act_words, brief
 from chain.cli.governing import own_org, say
 from chain.client.acts import (
     KeysAsked,
     PersonsKey,
     Waiting,
     asked_of,
+    asked_of_dataset,
     call_of,
     facts,
     moment,
@@ -24,7 +29,7 @@ from chain.client.console import json_option, print_json, print_table, print_tex
 from chain.client.options import Session, session_options
 from chain.client.signing import SigningClient
 from chain.client.trust import trust_line
-from chain.ledger.block import Receipt, TransactionBody
+from chain.ledger.block import Receipt
 from chain.primitives.acts import ACTS, DATASET_ACTS
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.jsonvalue import to_json
@@ -65,10 +70,13 @@ def eyes(session: Session, act: str | None, k: int | None, dataset: str, as_json
         raise ConfigError(f"--dataset: an act of datasets is one of {', '.join(DATASET_ACTS)}, not {act}")
     args: dict[str, Value] = {"act": act, "dataset": dataset, "k": k}
 
-    async def work(account: SigningClient) -> tuple[Receipt, KeysAsked, list[PersonsKey]]:
+    async def work(account: SigningClient) -> tuple[Receipt, dict[str, int], list[PersonsKey]]:
         receipt = await call(account, "orgs", "set_eyes", args)
-        org = await own_org(account)
-        return receipt, await asked_of(account.client, org), await persons_keys(account.client, org)
+        org, client = await own_org(account), account.client
+        own = (await asked_of(client, org)).acts
+        more = await asked_of_dataset(client, org, dataset) if dataset else {}
+        asked = {name: max(own.get(name, 1), more.get(name, 1)) for name in ACTS}
+        return receipt, asked, await persons_keys(client, org)
 
     receipt, asked, keys = as_account(session, work)
     of = f" of {dataset}" if dataset else ""
@@ -77,12 +85,15 @@ def eyes(session: Session, act: str | None, k: int | None, dataset: str, as_json
         as_json,
         f"{act}{of}: {k} {'keys see it before it is' if k > 1 else 'key does it, and it is'} done, from "
         f"height {receipt.height} on",
-        *_warnings(act, k, asked, keys),
+        *_warnings(act, k, asked, keys, dataset),
     )
 
 
-def _warnings(act: str, k: int, asked: KeysAsked, keys: list[PersonsKey]) -> list[str]:
-    """Say what an organisation would rather know now than when a key is lost."""
+def _warnings(act: str, k: int, asked: dict[str, int], keys: list[PersonsKey], dataset: str) -> list[str]:
+    """Say what an organisation would rather know now than when a key is lost.
+
+    `asked` is how many keys each act takes now, of the dataset where one is named.
+    """
     if k == 1:
         return []
     able = sum(key.counts(act) for key in keys)
@@ -95,16 +106,17 @@ def _warnings(act: str, k: int, asked: KeysAsked, keys: list[PersonsKey]) -> lis
             f"all {able} keys that count for it are needed: if one is lost, {way_out} is the way out; "
             "register one more now: assent org add-key"
         )
-    if ACTS[act] == "steward" and asked.acts.get("keys", 1) < k:
+    if ACTS[act] == "steward" and asked["keys"] < k:
         lines.append(
             f"fewer than {k} admins can still register another key that counts; to ask as many of them: "
             f"assent org eyes keys {k}"
         )
     for beside in ("approvers", "versions") if act == "approvals" else ():
-        if asked.acts.get(beside, 1) < k:
+        if asked[beside] < k:
+            of = f" --dataset {dataset}" if dataset else ""
             lines.append(
                 f"fewer than {k} keys can still do {beside}, and so decide who approves; to ask as many: "
-                f"assent org eyes {beside} {k}"
+                f"assent org eyes {beside} {k}{of}"
             )
     return lines
 
@@ -135,36 +147,59 @@ def _show(session: Session, as_json: bool) -> None:
 def pending(session: Session, as_json: bool) -> None:
     """List the acts of one's organisation that wait for other keys: what, seen by whom, and until when."""
 
-    async def work(account: SigningClient) -> tuple[list[Waiting], list[PersonsKey], list[str]]:
+    async def work(account: SigningClient) -> tuple[list[Waiting], list[PersonsKey], list[Asked]]:
         org, client = await own_org(account), account.client
         found = await waiting_of(client, org)
-        return found, await persons_keys(client, org), [await _asked_words(client, one) for one in found]
+        now = (await client.header(await client.head())).time if found else 0
+        return found, await persons_keys(client, org), [await _asked(client, one, now) for one in found]
 
     found, keys, asked = as_account(session, work)
     if as_json:
-        print_json([{**facts(one), "asks": text} for one, text in zip(found, asked, strict=True)])
+        print_json([{**facts(one), **asks.json()} for one, asks in zip(found, asked, strict=True)])
         return
     if not found:
         print_text("no act of one's organisation waits for another key")
-    for one, text in zip(found, asked, strict=True):
+    for one, asks in zip(found, asked, strict=True):
         first, *rest = words(one, keys)
         print_text(first)
-        print_text(f"  asks for: {text}")
-        for line in rest:
+        for line in (*asks.lines(), *rest):
             print_text(f"  {line}")
 
 
-async def _asked_words(client: Client, found: Waiting) -> str:
-    """Return the arguments of a call that waits, or why they are not known here."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call that waits asks for."""
+
+    args: Value
+    said: ActWords = field(default_factory=ActWords)
+    unknown: str = ""
+    """Why its arguments are not known here."""
+
+    def lines(self) -> list[str]:
+        """Say what whoever makes the call signs."""
+        if self.unknown:
+            return [f"not known here: {self.unknown}"]
+        lines = [f"about: {self.said.about}"] if self.said.about else []
+        lines.append(f"asks for: {json_text(brief(to_json(self.args)))}")
+        if self.said.over:
+            lines.append(f"IT CAN NO LONGER SUCCEED: {self.said.over}")
+        return lines
+
+    def json(self) -> dict[str, Any]:
+        """Return the same for programs, the arguments whole."""
+        asks = f"not known here: {self.unknown}" if self.unknown else json_text(to_json(self.args))
+        return {"asks": asks, "says": self.said.about, "over": self.said.over}
+
+
+async def _asked(client: Client, found: Waiting, now: int) -> Asked:
     try:
-        return arguments(await call_of(client, found))
+        body = await call_of(client, found)
+        args: Any = decode_value(body.args, max_bytes=ARGS_BYTES_MAX)
+        if now >= found.until:
+            return Asked(args, ActWords(over=f"it lapsed at {moment(found.until)}"))
+        return Asked(args, await act_words(client, found.call, found.org, args, now))
     except AssentError as error:
-        return f"not known here: {error}"
-
-
-def arguments(body: TransactionBody) -> str:
-    """Return the arguments of a call as JSON on one line."""
-    return json_text(to_json(decode_value(body.args, max_bytes=ARGS_BYTES_MAX)))
+        return Asked(None, unknown=str(error))
 
 
 @click.command()
@@ -175,23 +210,24 @@ def arguments(body: TransactionBody) -> str:
 def see(session: Session, digits: str, as_json: bool) -> None:
     """Make the call that waits as DIGEST with another key: the last that is asked for does it.
 
-    Look first what it asks for: assent org pending.
+    Look first what it asks for, and whether it can still succeed: assent org pending.
     """
 
-    async def work(account: SigningClient) -> tuple[Receipt, Waiting, TransactionBody]:
-        found = named(await waiting_of(account.client, await own_org(account)), digits)
-        body = await call_of(account.client, found)
+    async def work(account: SigningClient) -> tuple[Receipt, Waiting, Asked]:
+        client = account.client
+        found = named(await waiting_of(client, await own_org(account)), digits)
+        body = await call_of(client, found)
+        asked = await _asked(client, found, (await client.header(await client.head())).time)
         args = decode_value(body.args, max_bytes=ARGS_BYTES_MAX)
-        receipt = await call(account, body.contract, body.method, args, body.gas_limit)
-        return receipt, found, body
+        return await call(account, body.contract, body.method, args, body.gas_limit), found, asked
 
-    receipt, found, body = as_account(session, work)
+    receipt, found, asked = as_account(session, work)
     keys = len({key for key, _, _ in found.seen}) + 1
     say(
         receipt,
         as_json,
         f"{found.call} is done at height {receipt.height}: {keys} keys have seen it",
-        f"it asked for: {arguments(body)}",
+        *asked.lines(),
     )
 
 

@@ -76,6 +76,12 @@ async def asked_of(client: Client, org: str) -> KeysAsked:
     return KeysAsked({}, {}) if row is None else KeysAsked(dict(row["acts"]), dict(row["datasets"]))
 
 
+async def asked_of_dataset(client: Client, org: str, dataset: str) -> dict[str, int]:
+    """Return act -> how many keys an organisation asks for it of one dataset, where that is said."""
+    row: Any = await client.state(ORGS, "dataset_eyes", (org, dataset))
+    return {} if row is None else dict(row)
+
+
 async def persons_keys(client: Client, org: str) -> list[PersonsKey]:
     """Return the keys of an organisation that people use: they have not ended, and no agent has them."""
     record: Any = await client.state(ORGS, "orgs", org)

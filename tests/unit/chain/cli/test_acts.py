@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from chain.cli.act_words import READERS, ActWords, act_words
 from chain.cli.main import main
+from chain.client.answers import BadAnswer
 from chain.client.client import Client
 from chain.ledger.block import Receipt, Transaction, transaction_id
-from chain.primitives.acts import PENDING_MS, act_digest
+from chain.primitives.acts import CALLS, PENDING_MS, act_digest
 from chain.primitives.errors import Exit
 from chain.primitives.keyfile import save_key
 from chain.primitives.runtimeport import Call, map_key
@@ -81,6 +84,9 @@ def town(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Town:
     async def head(_: Client) -> int:
         return world.height
 
+    async def header(_: Client, __: int) -> Any:
+        return SimpleNamespace(time=world.time)
+
     async def chain_id(_: Client) -> bytes:
         return CHAIN_ID
 
@@ -98,8 +104,8 @@ def town(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Town:
         return world.variable(contract, name)
 
     for name, answer in {
-        "state": state, "submit": submit, "wait": wait, "head": head, "chain_id": chain_id, "view": view,
-        "request": request, "variable": variable,
+        "state": state, "submit": submit, "wait": wait, "head": head, "header": header, "chain_id": chain_id,
+        "view": view, "request": request, "variable": variable,
     }.items():  # fmt: skip
         monkeypatch.setattr(Client, name, answer)
     monkeypatch.setattr("chain.client.proofs.NodeProofs.transaction", transaction)
@@ -161,7 +167,8 @@ def test_a_program_gets_what_waits_as_json(town: Town) -> None:
     assert (found["digest"], found["call"], found["needed"]) == (digits(), "grants.approve", 2)
     assert [one["key"] for one in found["seen"]] == [seeded(STEWARD).public.hex()]
     listed = json.loads(town.type(STEWARD, "org", "pending", "--json").output)
-    assert listed == [{**found, "asks": '{"id": "bank/g1", "terms": {}}'}]
+    assert listed[0].pop("says").startswith("bank may use bureau/data version 1: columns ")
+    assert listed == [{**found, "asks": '{"id": "bank/g1", "terms": {}}', "over": ""}]
 
 
 def test_the_same_key_is_told_that_another_one_is_needed(town: Town) -> None:
@@ -203,6 +210,92 @@ def test_who_asks_for_as_many_keys_as_there_are_is_warned(town: Town) -> None:
     assert "assent org eyes keys 3" in told.output
     assert "assent org eyes approvers 3" in told.output
     assert "assent org eyes versions 3" in told.output
+
+
+def test_what_one_dataset_asks_beyond_is_heeded_by_the_warning(town: Town) -> None:
+    """It named approvers and versions of the organisation, whatever the dataset asked itself."""
+    of = ["--dataset", "bureau/data"]
+    told = town.type(ADMIN, "org", "eyes", "approvals", "2", *of).output
+    for beside in ("approvers", "versions"):
+        assert f"assent org eyes {beside} 2 --dataset bureau/data" in told
+        assert town.type(ADMIN, "org", "eyes", beside, "2", *of).exit_code == 0
+    told = town.type(ADMIN, "org", "eyes", "approvals", "2", *of).output
+    assert "decide who approves" not in told
+    assert "decide who approves" in town.type(ADMIN, "org", "eyes", "approvals", "2").output
+
+
+def test_a_second_key_reads_what_a_grant_allows_and_not_its_id_alone(town: Town) -> None:
+    asks_two(town)
+    town.type(STEWARD, *APPROVE)
+    grant = town.world.read("grants", "grants", "bank/g1")
+    for told in (town.type(SECOND, "org", "pending"), town.type(SECOND, "org", "see", digits())):
+        said = " ".join(told.output.split())
+        assert "about: bank may use bureau/data version 1: columns " in said
+        for name, use in grant["columns"].items():
+            assert f"{name} ({use})" in said
+        assert f"for {grant['purpose']}; by programs {', '.join(grant['programs'])}" in said
+        assert f"{grant['quota_runs']} runs until " in said
+
+
+def test_an_act_whose_request_was_withdrawn_is_marked(town: Town) -> None:
+    """It waited for three days as if another key could still do it."""
+    asks_two(town)
+    town.type(STEWARD, *APPROVE)
+    town.world.do("bank/steward", "grants.withdraw", id="bank/g1")
+    told = town.type(SECOND, "org", "pending").output
+    assert "IT CAN NO LONGER SUCCEED: the request bank/g1 is withdrawn" in told
+    over = json.loads(town.type(SECOND, "org", "pending", "--json").output)[0]["over"]
+    assert over == "the request bank/g1 is withdrawn"
+
+
+def test_an_act_whose_time_is_over_is_marked(town: Town) -> None:
+    asks_two(town)
+    town.type(STEWARD, *APPROVE)
+    town.world.advance(PENDING_MS)
+    assert "IT CAN NO LONGER SUCCEED: it lapsed at " in town.type(SECOND, "org", "pending").output
+
+
+def test_a_vote_that_waits_says_what_is_voted_on_and_when_it_is_too_late(town: Town) -> None:
+    key = seeded("bureau/admin2")
+    town.world.do("bureau", "orgs.add_key", key=key.public, roles=["admin"], proof=proof_of(key, "bureau"))
+    assert town.type(ADMIN, "org", "eyes", "votes", "2").exit_code == 0
+    args = {"kind": "suspend_org", "payload": {"org": "rival"}, "reason": "", "not_before": 0}
+    seq = town.world.do("bank", "governance.propose", **args)
+    vote = {"seq": seq, "hash": {"$bytes": town.world.read("governance", "proposals", seq)["hash"].hex()}}
+    words = ("tx", "send", "governance", "approve", "--args", json.dumps(vote))
+    assert town.type(ADMIN, *words).exit_code == Exit.NOTED
+    told = town.type("bureau/admin2", "org", "pending").output
+    assert f"about: proposal {seq} of bank: suspend_org, rival" in told
+    assert "SUCCEED" not in told
+    town.world.do("bank", "governance.withdraw", seq=seq)
+    told = town.type("bureau/admin2", "org", "pending").output
+    assert f"IT CAN NO LONGER SUCCEED: proposal {seq} was withdrawn or stopped, or has expired" in told
+
+
+def test_a_source_among_arguments_is_counted_and_not_printed_whole(town: Town) -> None:
+    key = seeded("bureau/admin2")
+    town.world.do("bureau", "orgs.add_key", key=key.public, roles=["admin"], proof=proof_of(key, "bureau"))
+    assert town.type(ADMIN, "org", "eyes", "votes", "2").exit_code == 0
+    source = "@view\ndef one() -> int:\n    return 1\n" + "#" * 3_000
+    args = json.dumps({"name": "rule", "source": source, "arguments": {}, "terms": {}})
+    words = ("tx", "send", "lifecycle", "propose", "--args", args)
+    assert town.type(ADMIN, *words).exit_code == Exit.NOTED
+    told = town.type("bureau/admin2", "org", "pending").output
+    assert f"({len(source):,} characters)" in told
+    assert "#" * 200 not in told
+
+
+@pytest.mark.parametrize("call", sorted(CALLS))
+async def test_what_a_call_is_about_is_read_of_any_ledger_without_a_fault(call: str) -> None:
+    """Its arguments are members' words, and a later version of a contract may take others."""
+
+    async def nothing(*_: Any, **__: Any) -> None:
+        return None
+
+    client: Any = SimpleNamespace(url="http://h:1", state=nothing, view=nothing)
+    for args in ({}, {"id": 1, "name": [], "seq": "x", "spec": {}, "hash": 5, "key": "", "old": None}):
+        with contextlib.suppress(BadAnswer):
+            assert isinstance(await act_words(client, call, "bank", args, 0), ActWords)
 
 
 def test_what_is_asked_is_shown_by_act_and_in_org_show(town: Town) -> None:
@@ -255,3 +348,7 @@ def test_what_lapsed_is_begun_anew(town: Town) -> None:
     told = town.type(SECOND, *APPROVE)
     assert told.exit_code == Exit.NOTED
     assert "1 of 2 keys have seen it" in told.output
+
+
+def test_every_reader_is_of_a_call_that_several_keys_may_see() -> None:
+    assert READERS.keys() <= CALLS.keys()
