@@ -147,7 +147,7 @@ def _show(session: Session, as_json: bool) -> None:
 def pending(session: Session, as_json: bool) -> None:
     """List the acts of one's organisation that wait for other keys: what, seen by whom, and until when."""
 
-    async def work(account: SigningClient) -> tuple[list[Waiting], list[PersonsKey], list[Asked]]:
+    async def work(account: SigningClient) -> tuple[list[Waiting], list[PersonsKey], list[AskedCall]]:
         org, client = await own_org(account), account.client
         found = await waiting_of(client, org)
         now = (await client.header(await client.head())).time if found else 0
@@ -167,7 +167,7 @@ def pending(session: Session, as_json: bool) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedCall:
     """What a call that waits asks for."""
 
     args: Value
@@ -191,15 +191,15 @@ class Asked:
         return {"asks": asks, "says": self.said.about, "over": self.said.over}
 
 
-async def _asked(client: Client, found: Waiting, now: int) -> Asked:
+async def _asked(client: Client, found: Waiting, now: int) -> AskedCall:
     try:
         body = await call_of(client, found)
         args: Any = decode_value(body.args, max_bytes=ARGS_BYTES_MAX)
         if now >= found.until:
-            return Asked(args, ActWords(over=f"it lapsed at {moment(found.until)}"))
-        return Asked(args, await act_words(client, found.call, found.org, args, now))
+            return AskedCall(args, ActWords(over=f"it lapsed at {moment(found.until)}"))
+        return AskedCall(args, await act_words(client, found.call, found.org, args, now))
     except AssentError as error:
-        return Asked(None, unknown=str(error))
+        return AskedCall(None, unknown=str(error))
 
 
 @click.command()
@@ -213,7 +213,7 @@ def see(session: Session, digits: str, as_json: bool) -> None:
     Look first what it asks for, and whether it can still succeed: assent org pending.
     """
 
-    async def work(account: SigningClient) -> tuple[Receipt, Waiting, Asked]:
+    async def work(account: SigningClient) -> tuple[Receipt, Waiting, AskedCall]:
         client = account.client
         found = named(await waiting_of(client, await own_org(account)), digits)
         body = await call_of(client, found)
