@@ -280,21 +280,27 @@ class JobRun:
 
     def _join(self, number: int) -> Steps[int]:
         plan = self.plan
-        owners, rows = plan.owners_of(number), None
-        if number in plan.joins_ours:
-            matched = yield from private_join(
-                plan.join_of(number),
-                plan.me,
-                self._identifiers(),
-                random=secrets.token_bytes,
-                progress=self._on_progress,
-                check_size=self._check_size,
-                check_common=lambda common: self._require_rows(number, common),
-            )
-            self._matched[number], rows = matched, len(matched)
-        rows = yield from agree_on_rows(plan.me, plan.parties, owners, rows, plan.max_party_rows)
-        self._require_rows(number, rows)
-        return rows
+        owners, most = plan.owners_of(number), plan.max_party_rows
+        if number not in plan.joins_ours:
+            rows = yield from agree_on_rows(plan.me, plan.parties, owners, None, most)
+            self._require_rows(number, rows)
+            return rows
+
+        def agree(common: int) -> Steps[None]:
+            """Go on to which rows are common when all owners hold that these are enough."""
+            yield from agree_on_rows(plan.me, plan.parties, owners, common, most)
+
+        self._matched[number] = matched = yield from private_join(
+            plan.join_of(number),
+            plan.me,
+            self._identifiers(),
+            random=secrets.token_bytes,
+            progress=self._on_progress,
+            check_size=self._check_size,
+            check_common=lambda common: self._require_rows(number, common),
+            agree=agree,
+        )
+        return len(matched)
 
     def _tell_rows(self) -> Steps[dict[int, int]]:
         plan = self.plan

@@ -13,12 +13,13 @@ from fractions import Fraction
 
 from contracts.pages.cost import FACTORS, SHARE_BYTES, cost_of
 from contracts.pages.types import Cells
+from privcompute.pages.apart import compared
 from privcompute.pages.estimate import Estimate
+from privcompute.pages.making import PlanStep
 from privcompute.pages.placing import PUBLIC, SECRET
 from privcompute.pages.regions import Regions
 from privcompute.pages.restricting import Axes, RestrictedSteps
 from privcompute.pages.schedule import schedule
-from privcompute.pages.steps import PlanStep
 
 ROUND_S = 0.25e-3
 """Processor time of a round, whatever it carries."""
@@ -26,7 +27,10 @@ BYTE_S = 9e-9
 """Processor time that goes with each byte that a party sends."""
 PRODUCT_S = 4e-9
 """One multiplication of a matrix product."""
-_STAND_FOR = {"share": "column", "rows": "transpose", "sorted": "transpose", "hide": "and", "shown": "less"}
+_STAND_FOR = {
+    "share": "column", "rows": "transpose", "sorted": "transpose", "hide": "and", "shown": "less",
+    "shown_each": "less", "every": "equal",
+}  # fmt: skip
 """Steps that no plan has, and the primitive that costs as much."""
 _SHOWN_TIMES = 8
 """A guard of groups takes about as many comparisons, one after another in part."""
@@ -103,7 +107,9 @@ class _Costing:
         if step.name == "sort":
             args = args[:2]
         rounds, sent, more = cost_of(name, cells, args, self.factors)
-        if step.name == "shown":
+        if step.name == "apart":
+            return self._of_apart(step)
+        if step.name in ("shown", "shown_each"):
             rounds, sent = rounds * _SHOWN_TIMES, sent.times(_SHOWN_TIMES)
         multiplied = 0.0
         if step.name == "matmul":
@@ -113,6 +119,15 @@ class _Costing:
                 self._product(args[0]) * self._product(args[1]) / max(1, self._size(args[0].shape[0]))
             )
         return rounds, float(sent.value(self.sizes)), more.value(self.sizes), multiplied
+
+    def _of_apart(self, step: PlanStep) -> tuple[int, float, int, float]:
+        """Return what judging groups beside one another takes: comparisons, and products of bits by row."""
+        rounds, sent = self.factors.get("less", (0, 0))
+        groups = 1 + sum(
+            math.prod(self._size(size) for size in self.steps[arg].cells.shape[1:]) for arg in step.args
+        )
+        products = float(groups * groups * self._size(step.attrs[0]))
+        return _SHOWN_TIMES * rounds, float(sent * compared(self.steps, step, self._size)), 0, products
 
     def _standing_for(self, step: PlanStep) -> str:
         """Return the primitive that costs as much as a step; what is public beside shares costs less."""

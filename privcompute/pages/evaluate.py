@@ -22,10 +22,20 @@ from privcompute.mpc.ring import INTEGER_BOUND
 from privcompute.mpc.rounds import Steps, parallel
 from privcompute.mpc.sharing import Shared, concatenate
 from privcompute.pages import own, public
+from privcompute.pages.apart import Span, apart, apart_alone, check_many, judged_sets
 from privcompute.pages.columns import InputRefused
-from privcompute.pages.folds import VIEWS, fold, ordered, scattered, view
-from privcompute.pages.inputs import PageRun, categories_of, cells_of_kind, check_cells, lot, shape_of
+from privcompute.pages.folds import VIEWS, fold, ordered, scattered, shown_each, view
+from privcompute.pages.inputs import (
+    PageRun,
+    categories_of,
+    cells_of_kind,
+    check_cells,
+    lot,
+    shape_of,
+    size_of,
+)
 from privcompute.pages.joint import bits_for, cellwise, in_shares
+from privcompute.pages.making import CELLWISE, PlanStep
 from privcompute.pages.owned import OwnCells, OwnedRows, Parts, hashed, spread
 from privcompute.pages.placing import PARTS, PUBLIC, SECRET, place
 from privcompute.pages.public import PublicCells, by_row, everywhere
@@ -33,7 +43,7 @@ from privcompute.pages.regions import Regions
 from privcompute.pages.releases import PageOutputs, check_releases, outputs_of
 from privcompute.pages.restricting import Axes, RestrictedSteps, restrict
 from privcompute.pages.schedule import WorkPlan, schedule, together
-from privcompute.pages.steps import CELLWISE, PlanStep, prepare
+from privcompute.pages.steps import prepare
 
 STAGE = "page"
 """What progress is reported as, with the primitive of the step that ended."""
@@ -52,6 +62,7 @@ def evaluate(engine: Engine, plan: Plan, run: PageRun) -> Steps[PageOutputs]:
     check_plan(plan)
     columns = [one.dataset for one in plan.graph.columns]
     placed = restrict(place(prepare(plan, run.min_group), run.owners, columns))
+    check_many(placed.steps, lambda size: size_of(run, size))
     evaluation = _Evaluation(engine, plan, run, placed)
     yield from evaluation.region(-1)
     shared = {
@@ -240,9 +251,30 @@ class _Evaluation:
         x = [self._own_arg(arg) for arg in step.args]
         if step.name == "shown":
             return OwnCells(party, own.shown(x[0], self.run.min_group))
+        if step.name == "shown_each":
+            parts = [
+                own.shown(x[0][start:stop].sum(0), self.run.min_group) for start, stop in self._spans(step)
+            ]
+            return OwnCells(party, np.min(parts, axis=0))
+        if step.name == "apart":
+            sets = judged_sets(step.attrs[2])
+            return OwnCells(party, apart_alone(x, sets, self._spans(step), self.run.min_group))
         if step.name in ("one_hot", "bins"):
             return OwnCells(party, self._keys(step, x[0]))
         return OwnCells(party, own.compute(step.name, x, step.attrs, step.cells.kind))
+
+    def _spans(self, step: PlanStep) -> list[Span]:
+        """Return the rows that are judged alone: those of each dataset of a union, or all."""
+        rows, protected = step.attrs[:2]
+        if not protected:
+            return [(0, size_of(self.run, rows))]
+        spans, start = [], 0
+        for part in rows.partition(":")[2].split("+"):
+            stop = start + self.run.rows[f"n:{part}"]
+            if part in protected.split("+"):
+                spans.append((start, stop))
+            start = stop
+        return spans
 
     def _own_arg(self, arg: int) -> NDArray[Any]:
         value = self.values[arg]
@@ -338,6 +370,12 @@ class _Evaluation:
             return (yield from cellwise(engine, step.name, x, step.attrs, cells, shape))
         if step.name in VIEWS:
             return view(engine, step.name, x, step.attrs, cells)
+        if step.name in ("apart", "shown_each"):
+            bits, least = [in_shares(engine, one, "integer") for one in x], self.run.min_group
+            if step.name == "apart":
+                sets = judged_sets(step.attrs[2])
+                return (yield from apart(engine, bits, sets, self._spans(step), least))
+            return (yield from shown_each(engine, bits[0], self._spans(step), least))
         made = yield from fold(engine, step.name, x, step.attrs, cells, self.run.min_group)
         return in_shares(engine, made, cells.kind)
 

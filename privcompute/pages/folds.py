@@ -11,8 +11,9 @@ from contracts.pages.types import Cells
 from privcompute.errors import ProgramFault
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.ring import FRACTION_BITS
-from privcompute.mpc.rounds import Steps
+from privcompute.mpc.rounds import Steps, parallel
 from privcompute.mpc.sharing import Shared, concatenate, stack
+from privcompute.pages.apart import Span
 from privcompute.pages.joint import Operand, cut, in_shares, kind_of, multiply, where
 from privcompute.pages.public import PublicCells
 from privcompute.pages.suppression import shown_groups
@@ -88,6 +89,8 @@ def fold(
         return (yield from cut(engine, x[0], attrs))
     if name == "shown":
         return (yield from _shown(engine, in_shares(engine, x[0], "integer"), min_group))
+    if name == "every":
+        return (yield from _every(engine, in_shares(engine, x[0], "integer"), int(attrs[0])))
     if name == "hide":
         return (yield from multiply(engine, x[0], _along(x[1], len(x[0].shape))))
     raise ProgramFault(f"primitive {name} of {cells}: no fold")
@@ -147,6 +150,20 @@ def _shown(engine: Engine, counts: Shared, least: int) -> Steps[Shared]:
     if counts.ndim == 1:
         return (yield from shown_groups(engine, counts, least))
     return engine.constant(1) - (yield from engine.less_than(counts, engine.constant(least)))
+
+
+def _every(engine: Engine, bits: Shared, axis: int) -> Steps[Shared]:
+    """Return 1 where all bits along an axis are 1."""
+    return (yield from engine.equal(bits.sum(axis), engine.constant(bits.shape[axis])))
+
+
+def shown_each(engine: Engine, bits: Shared, spans: Sequence[Span], least: int) -> Steps[Shared]:
+    """Return 1 for each group that may be shown by the rows of each span alone; bits by row and group."""
+    parts = yield from parallel(*[_shown(engine, bits[start:stop].sum(0), least) for start, stop in spans])
+    made: Shared = parts[0]
+    for part in parts[1:]:
+        made = yield from engine.mul(made, part)
+    return made
 
 
 def ordered(

@@ -130,6 +130,8 @@ def _folded(name: str, x: Sequence[Array], attrs: Sequence[str]) -> Any:
         if not len(kept):
             return np.zeros(x[0].shape[1:], x[0].dtype)
         return kept.max(axis=0) if name == "greatest" else kept.min(axis=0)
+    if name == "every":
+        return x[0].min(axis=int(attrs[0]))
     if name == "hide":
         return x[0] * (along(x[1], x[0].ndim, 0) if x[1].ndim == 1 else x[1])
     order = np.lexsort((x[0], 1 - x[2])) if len(x) == 3 else np.argsort(x[0], kind="stable")

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from contracts.pages.graph import Args
+from privcompute.pages.making import PlanStep
 from privcompute.pages.public import computable, stays_uniform
-from privcompute.pages.steps import Leaving, PlanStep, PlanSteps
+from privcompute.pages.steps import Leaving, PlanSteps
 
 PUBLIC = -1
 SECRET = -2

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from contracts.pages.numbers import read_number
 from privcompute.errors import OutOfRange
 from privcompute.mpc.ring import INTEGER_BOUND, Words
-from privcompute.pages.steps import CELLWISE
+from privcompute.pages.making import CELLWISE
 
 _TERM_BITS_MAX = 128
 _ROUNDED_TO = 1 << 64
@@ -172,7 +172,7 @@ def compute(name: str, x: Sequence[PublicCells], attrs: Sequence[str], shape: tu
         if found is not None:
             return everywhere(found, shape)
     if name == "hide":
-        bits = x[1].cells.reshape(-1, *[1] * (x[0].cells.ndim - 1)) if x[1].cells.ndim else x[1].cells
+        bits = x[1].cells.reshape(-1, *[1] * (x[0].cells.ndim - 1)) if x[1].cells.ndim == 1 else x[1].cells
         return PublicCells(np.asarray(x[0].cells * bits))
     if name in _VIEWS:
         return PublicCells(_view(name, [one.cells for one in x], attrs))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from privcompute.pages.making import PlanStep
 from privcompute.pages.restricting import RestrictedSteps
-from privcompute.pages.steps import PlanStep
 
 
 class Regions:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from chain.primitives.values import Value
@@ -20,8 +21,8 @@ from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.mpc.sharing import Shared
 from privcompute.pages.columns import InputRefused
 from privcompute.pages.inputs import PageRun, categories_of, size_of
+from privcompute.pages.making import PlanStep
 from privcompute.pages.restricting import RestrictedSteps
-from privcompute.pages.steps import PlanStep
 
 _ONE = 1 << FRACTION_BITS
 
@@ -116,19 +117,27 @@ def results(opened: Mapping[str, NDArray[Any]], public: Value) -> Value:
         name = f"release{one['number']}"
         if name not in opened:
             continue
-        shown = opened.get(f"{name}.shown")
-        value = _said(opened[name].tolist(), None if shown is None else shown.tolist(), one["real"])
+        cells = np.asarray(opened[name])
+        shown = _each(opened.get(f"{name}.shown", 1), cells)
+        value = _said(cells.tolist(), shown.tolist(), one["real"])
         figures.append({"name": one["name"], "kind": one["kind"], "axes": one["axes"], "value": value})
     return {"plan": public["plan"].hex(), "min_group": public["min_group"], "figures": figures}
 
 
 def _said(cells: Any, shown: Any, real: bool) -> Value:
-    if shown is not None and not isinstance(shown, list):
-        return _said(cells, None, real) if shown else None
     if isinstance(cells, list):
-        bits = [None] * len(cells) if shown is None else shown
-        return [_said(cell, bit, real) for cell, bit in zip(cells, bits, strict=True)]
+        return [_said(cell, bit, real) for cell, bit in zip(cells, shown, strict=True)]
+    if not shown:
+        return None
     return decimal_text(int(cells), _ONE) if real else int(cells)
+
+
+def _each(shown: Any, cells: NDArray[Any]) -> NDArray[Any]:
+    """Return whether each cell is shown: bits along the first axis, or along all of them."""
+    bits = np.asarray(shown)
+    if 0 < bits.ndim < cells.ndim:
+        bits = bits.reshape(*bits.shape, *[1] * (cells.ndim - bits.ndim))
+    return np.broadcast_to(bits, cells.shape)
 
 
 def decimal_text(numerator: int, denominator: int, digits: int = 6) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from contracts.pages.types import is_rows
+from privcompute.pages.making import CELLWISE, PlanStep
 from privcompute.pages.placing import PARTS, PUBLIC, SECRET, PlacedSteps
-from privcompute.pages.steps import CELLWISE, Leaving, PlanStep
+from privcompute.pages.steps import Leaving
 
 Axes = tuple[int | None, ...]
 """By axis, the step of the choice that a value is restricted to."""

@@ -1,47 +1,34 @@
 """The steps of a plan: its nodes without what changes nothing, out of loops where they can be, with guards.
 
-A step does what the primitive of its name does; `one_hot` and `bins` name their column besides. Four are in
+A step does what the primitive of its name does; `one_hot` and `bins` name their column besides. These are in
 no plan:
-`shown` (counts): 1 for each that may be shown, by the smallest group that may; `hide` (x, shown): x where
-shown, else 0, along the first axis; `share` (x): what one party knows, in shares; `sorted` (a sort's step,
-which value): one of several values that are sorted by one key.
+`shown` (counts): 1 for each that may be shown, by the smallest group that may; `shown_each` (bits by row):
+the same of groups, of each of several owners' rows alone; `apart` (bits by row, …): 1 for each set of groups
+that is far enough from those before it (apart.py); `every` (bits): 1 where all along an axis are 1; `hide`
+(x, shown): x where shown, else 0, along the first axis; `share` (x): what one party knows, in shares;
+`sorted` (a sort's step, which value): one of several values that are sorted by one key.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contracts.pages.graph import Args, Attrs, Graph
+from contracts.pages.graph import Args
 from contracts.pages.inference import source_of
-from contracts.pages.labels import Labels, bits_of, merged
+from contracts.pages.labels import Labels
 from contracts.pages.limits import Gas
 from contracts.pages.plan import Plan
 from contracts.pages.releases import SHARES
-from contracts.pages.types import Cells, Shape
+from contracts.pages.types import Cells
+from privcompute.pages.families import Families
+from privcompute.pages.groups import ExactFigures, Figure, exact_figures
+from privcompute.pages.making import CELLWISE, Making, PlanStep
+from privcompute.pages.masks import Masks
 
-CELLWISE = frozenset(
-    {
-        "real", "add", "subtract", "multiply", "divide", "negative", "absolute", "minimum", "maximum", "sqrt",
-        "exp", "log", "sigmoid", "less", "less_equal", "equal", "is", "and", "or", "not", "where", "clip",
-    }
-)  # fmt: skip
-"""A cell of the result rests on one cell of each value that they take, by numpy's rule of broadcasting."""
 _MASKED = {"sum": 1, "group_sum": 2, "group_count": 1, "greatest": 1, "least": 1, "sort": 2}
 """Where primitives take the bits of rows that count, if they take any."""
 _LABEL_GAS = 1 << 40
 """The plan was derived within its gas; deriving its labels again cannot cost more than that."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanStep:
-    """A piece of a plan's work."""
-
-    name: str
-    args: Args
-    attrs: Attrs
-    cells: Cells
-    home: int = -1
-    """The `repeat` in each turn of which it is done; -1 for once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,78 +50,40 @@ class PlanSteps:
     """By release."""
 
 
-class Making:
-    """Steps that are being put together."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self.steps: list[PlanStep] = []
-        self.depths: dict[int, int] = {-1: 0}
-        self._known: dict[tuple[str, Args, Attrs], int] = {}
-
-    def add(self, name: str, args: Args, attrs: Attrs, cells: Cells, home: int | None = None) -> int:
-        """Append a step; it is done in the outermost loop that has all it takes, unless `home` says where."""
-        if home is None:
-            home = max((self.home_of(arg) for arg in args), key=self.depths.__getitem__, default=-1)
-        self.steps.append(PlanStep(name, args, attrs, cells, home))
-        place = len(self.steps) - 1
-        self._known[name, args, attrs] = place
-        if name == "repeat":
-            self.depths[place] = self.depths[home] + 1
-        return place
-
-    def once(self, name: str, args: Args, attrs: Attrs, cells: Cells) -> int:
-        """Return the step that does this, a new one if there is none."""
-        place = self._known.get((name, args, attrs))
-        return self.add(name, args, attrs, cells) if place is None else place
-
-    def home_of(self, step: int) -> int:
-        """Return the loop in which a step's value is made."""
-        return self.steps[step].home
-
-
 def prepare(plan: Plan, min_group: int) -> PlanSteps:
     """Return the steps of a plan in which exact figures show no group of fewer rows than `min_group`."""
-    making = _Preparing(plan.graph, _guarded(plan) if min_group > 1 else frozenset())
+    making = _Preparing(plan, _guarded(plan) if min_group > 1 else ExactFigures())
     for node in range(len(plan.graph)):
         if plan.graph.name(node) not in ("column", "append"):
             making.at(node)
+    masks = Masks(making.made)
     left = []
     for one in plan.asked:
         value = making.at(one.value)
         rows = None if one.rows is None else making.at(one.rows)
         if rows is not None and rows not in making.ones:
-            left.append(Leaving(making.kept(value, rows), rows))
+            left.append(Leaving(making.hidden(value, rows), rows))
         else:
-            shown = making.shown_of(value) if one.receiver != SHARES else None
-            left.append(Leaving(value, shown, making.groups_of(value)))
+            shown = masks.of[value] if one.receiver != SHARES else None
+            kept = value if shown is None else making.hidden(value, shown)
+            left.append(Leaving(kept, shown, making.groups_of(value)))
     return PlanSteps(tuple(making.made.steps), tuple(left))
 
 
-def _guarded(plan: Plan) -> frozenset[int]:
-    """Return the nodes of the sums and counts that exact figures follow from."""
+def _guarded(plan: Plan) -> ExactFigures:
     owners = [plan.datasets[column.dataset].owner for column in plan.graph.columns]
-    labels = Labels(plan.graph, owners, Gas(_LABEL_GAS))
-    exact = [
-        labels.of[one.value]
-        for one in plan.asked
-        if one.receiver != SHARES and not one.mechanism and not plan.graph.cells[one.value].by_row
-    ]
-    return (
-        frozenset(labels.atoms[place].node for place in bits_of(merged(exact).atoms))
-        if exact
-        else frozenset()
-    )
+    return exact_figures(plan, Labels(plan.graph, owners, Gas(_LABEL_GAS)))
 
 
 class _Preparing:
-    def __init__(self, graph: Graph, guarded: frozenset[int]) -> None:
-        self.graph, self.guarded = graph, guarded
+    def __init__(self, plan: Plan, exact: ExactFigures) -> None:
+        self.graph, self.exact = plan.graph, exact
         self.made = Making()
         self._at: dict[int, int] = {}
         self.ones: set[int] = set()
         """Steps whose cells are all 1, as everybody knows: which rows are joined was settled before."""
         self._shown: dict[int, int] = {}
+        self._families = Families(plan, exact, self.made, self.at, self.ones)
 
     def at(self, node: int) -> int:
         """Return the step that does what a node says."""
@@ -160,7 +109,7 @@ class _Preparing:
         made = self.made.add(name, self._without_ones(name, args), attrs, cells)
         if name == "join" or (name == "fill" and attrs[0] == "1") or self._view_of_ones(name, args):
             self.ones.add(made)
-        return self._guard(node, made) if node in self.guarded else made
+        return self._guarded(node, made)
 
     def _loop(self, home: int) -> int:
         return -1 if home == -1 else self.at(home)
@@ -188,16 +137,37 @@ class _Preparing:
         return args
 
     # --- guards -------------------------------------------------------------------------------------------
-    def _guard(self, node: int, made: int) -> int:
-        """Return a figure that is 0 where it rests on fewer rows than may be shown."""
-        counts = self._counts(node, made)
-        if counts is None:
-            return made
+    def _guarded(self, node: int, made: int) -> int:
+        """Return a figure that is 0 where it rests on fewer rows than may be shown, if it is an exact one."""
+        if node in self.exact.chosen:
+            shown = self._judged(self.exact.chosen[node], made)
+        elif node in self.exact.plain and self.made.home_of(made) == -1:
+            counts = self._counts(node, made)
+            shown = None if counts is None else self._shown_of(counts)
+        else:
+            shown = None
+        return made if shown is None else self.hidden(made, shown)
+
+    def _judged(self, figure: Figure, made: int) -> int | None:
+        """Return what of a figure is shown: of groups large enough, and far enough from those before."""
+        if figure.parts:
+            large = self._families.shown_each(figure)
+        else:
+            counts = self._counts(figure.node, made)
+            large = None if counts is None else self._shown_of(counts)
+        shown = large
+        for bit in self._families.apart(figure):
+            if shown is None:
+                shown = bit
+            else:
+                shown = self.made.once("and", (shown, bit), (), self.made.steps[shown].cells)
+        return shown
+
+    def _shown_of(self, counts: int) -> int:
         if counts not in self._shown:
             cells = Cells("bit", self.made.steps[counts].cells.shape)
             self._shown[counts] = self.made.add("shown", (counts,), (), cells)
-        shown = self._shown[counts]
-        return self.made.add("hide", (made, shown), (), self.made.steps[made].cells)
+        return self._shown[counts]
 
     def _counts(self, node: int, made: int) -> int | None:
         """Return how many rows a figure rests on, by its first axis; None where all rows count."""
@@ -215,34 +185,12 @@ class _Preparing:
         return self.made.once("sum", (step.args[place],), ("0",), Cells("integer"))
 
     # --- what is shown ------------------------------------------------------------------------------------
-    def kept(self, value: int, rows: int) -> int:
-        """Return cells by row with 0 in rows that do not count."""
-        return self.made.add("hide", (value, rows), (), self.made.steps[value].cells)
-
-    def shown_of(self, value: int) -> int | None:
-        """Return the bits that say which cells of a figure rest on rows enough; None when all do.
-
-        Cells that other than cell by cell follow from hidden figures follow from 0 in their place.
-        """
-        first = self.made.steps[value].cells.shape[:1]
-        found = sorted(self._hidden(value, first))
-        if not found:
-            return None
-        together = found[0]
-        for one in found[1:]:
-            shapes = [self.made.steps[each].cells.shape for each in (together, one)]
-            together = self.made.add("and", (together, one), (), Cells("bit", max(shapes, key=len)))
-        return together
-
-    def _hidden(self, value: int, first: Shape) -> set[int]:
-        found: set[int] = set()
-        for place in self._cell_by_cell(value):
-            step = self.made.steps[place]
-            if step.name == "hide":
-                shape = self.made.steps[step.args[1]].cells.shape
-                if len(shape) < 2 and shape in ((), first):
-                    found.add(step.args[1])
-        return found
+    def hidden(self, value: int, shown: int) -> int:
+        """Return cells with 0 where they are not shown, or in rows that do not count."""
+        step = self.made.steps[value]
+        if step.name == "hide" and step.args[1] == shown:
+            return value
+        return self.made.add("hide", (value, shown), (), step.cells)
 
     def _cell_by_cell(self, value: int) -> list[int]:
         """Return the steps that a value follows from cell by cell, and those that begin such a way."""

@@ -22,6 +22,7 @@ from privcompute.errors import ProgramFault
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.rounds import OnProgress, Steps, no_progress
 from privcompute.mpc.sharing import Shared
+from privcompute.pages.apart import check_many
 from privcompute.pages.columns import InputColumn, InputRefused, JobInput
 from privcompute.pages.costing import estimate_of
 from privcompute.pages.estimate import Estimate, of_join
@@ -203,7 +204,8 @@ def of_plan(
         told=tuple(sorted({places[one] for one in _unjoined(plan)})),
         columns=tuple(_declared(items[places[read.dataset]], read.column) for read in plan.graph.columns),
     )
-    work.sizes_for([1] * len(items))
+    sizes = work.sizes_for([1] * len(items))
+    check_many(work.placed(2).steps, lambda size: size if isinstance(size, int) else sizes[size])
     return work
 
 

@@ -5,9 +5,10 @@ Owner j maps each identifier to a point H(job, id) and multiplies it by a fresh 
 own scalar **and shuffles**, remembering its permutation. After a full turn equal identifiers are equal
 points, H(x)^(k_0 … k_{n-1}), in an order that no owner can relate to rows. All lists go to one owner, the
 *matcher*, which intersects them; the common points in the order of their bytes are the canonical order.
-Then the positions of the common points travel back along each list's route, every hop undoing its own
-permutation, so that each owner ends with its own rows in the canonical order. The way back needs no
-scalar multiplication, and until it starts (`release`) no owner knows of any of its rows whether it is common.
+Then, once every owner agrees to their number, the positions of the common points travel back along each
+list's route, every hop undoing its own permutation, so that each owner ends with its own rows in the
+canonical order. The way back needs no scalar multiplication, and until it starts (`release`) no owner knows
+of any of its rows whether it is common.
 
 Each owner learns how many identifiers every other owner entered (rounded up when padding is set), how many
 of them all owners share, and which of its own rows these are; all see the shared rows in the same order,
@@ -56,6 +57,8 @@ _INDEX = np.dtype("<u4")
 R = TypeVar("R")
 CheckSize = Callable[[int, int], None]
 """Called with (party, points that it announces), before a byte of them is received; raises to refuse them."""
+Agree = Callable[[int], Steps[None]]
+"""What owners do together when they know how many rows are common, and not yet which."""
 
 
 class PsiInputInvalid(AssentError):
@@ -128,18 +131,27 @@ def private_join(
     progress: OnProgress | None = None,
     check_size: CheckSize | None = None,
     check_common: Callable[[int], None] | None = None,
+    agree: Agree | None = None,
 ) -> Steps[NDArray[np.int64]]:
     """Match and release at once: return this owner's common rows in the canonical order.
 
-    Between both the matcher tells `check_common` how many rows are common: what it raises ends the join
-    before anybody learns which they are.
+    Between both every owner tells its `check_common` how many rows are common, the matcher before it tells
+    the others; then `agree` has a round of its own. What either raises, at whichever owner, ends the join
+    before anybody learns which rows are common.
     """
     matching = yield from match(
         spec, me, identifiers, random=random, workers=workers, progress=progress, check_size=check_size
     )
     if check_common is not None and matching.cardinality is not None:
         check_common(matching.cardinality)
-    return (yield from release(spec, me, matching, rows=len(identifiers)))
+
+    def settle(count: int) -> Steps[None]:
+        if check_common is not None and matching.cardinality is None:
+            check_common(count)
+        if agree is not None:
+            yield from agree(count)
+
+    return (yield from release(spec, me, matching, rows=len(identifiers), settle=settle))
 
 
 def check_identifiers(identifiers: Sequence[str]) -> None:
@@ -179,10 +191,17 @@ def match(
         return (yield from ring.match(identifiers))
 
 
-def release(spec: PsiSpec, me: int, matching: Matching, *, rows: int) -> Steps[NDArray[np.int64]]:
-    """Send the common positions back along the ring; return this owner's rows in the canonical order."""
+def release(
+    spec: PsiSpec, me: int, matching: Matching, *, rows: int, settle: Agree | None = None
+) -> Steps[NDArray[np.int64]]:
+    """Send the common positions back along the ring; return this owner's rows in the canonical order.
+
+    `settle` comes between their number and the first of them.
+    """
     here, n = spec.parties.index(me), len(spec.parties)
     count = yield from _announce_common(spec, me, matching)
+    if settle is not None:
+        yield from settle(count)
     rounds = _rounds(count * _INDEX.itemsize, spec)
     positions = yield from _hand_out(spec, me, matching, count, rounds)
     before, after = spec.parties[here - 1], spec.parties[(here + 1) % n]

@@ -128,6 +128,32 @@ def test_before_release_only_the_matcher_knows_the_cardinality() -> None:
     assert [rows.tolist() for rows in found] == [[1], [0]]
 
 
+@pytest.mark.parametrize("refuses", [0, 1, 2])
+def test_no_owner_learns_which_rows_are_common_before_every_owner_agrees_to_their_number(
+    refuses: int,
+) -> None:
+    """The matcher is party 2; before positions leave it, each owner has told each other that it goes on."""
+    sets, told, learnt = [["a", "b"], ["b", "a"], ["a", "b", "c"]], list[int](), list[int]()
+
+    def party(me: int) -> Steps[None]:
+        def check(common: int) -> None:
+            assert common == 2
+            if me == refuses:
+                raise PsiInputInvalid("too few")
+
+        def agree(_: int) -> Steps[None]:
+            others = [each for each in range(3) if each != me]
+            yield Round(dict.fromkeys(others, b"1"), dict.fromkeys(others, 1))
+            told.append(me)
+
+        yield from psi_party(spec_for(3), me, sets[me], check_common=check, agree=agree)
+        learnt.append(me)
+
+    with pytest.raises(PsiInputInvalid, match="too few"):
+        run_local([party(me) for me in range(3)])
+    assert (told, learnt) == ([], [])
+
+
 def test_every_hop_shuffles_so_that_no_list_can_be_linked_to_rows() -> None:
     names = [f"row{number}" for number in range(64)]
     for half in match_all(spec_for(3, chunk_points=64), [names, names, names]):

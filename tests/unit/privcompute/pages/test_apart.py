@@ -1,0 +1,266 @@
+"""Figures of groups that differ by few rows are not shown beside one another: pairs, and one without two."""
+
+from __future__ import annotations
+
+from itertools import combinations, permutations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.pages.page import trace
+from privcompute.mpc.local import run_local
+from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
+from privcompute.mpc.rounds import Steps
+from privcompute.pages.apart import GROUPS_MAX, JudgedSet, apart, apart_alone, checks_of
+from privcompute.pages.columns import InputRefused
+from tests.unit.privcompute.pages.running import Data, run_page
+
+PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
+LEAST = 5
+
+
+def drawn(seed: int, rows: int = 60) -> list[np.ndarray[Any, Any]]:
+    """Two groupings and two conditions, some of which differ by few rows from others."""
+    random = np.random.default_rng(seed)
+    first = random.integers(0, random.integers(2, 4), rows)
+    second = first.copy()
+    moved = random.random(rows) < random.choice([0.02, 0.1, 0.5])
+    second[moved] = random.integers(0, second.max() + 1, int(moved.sum()))
+    condition = random.random(rows) < random.choice([0.3, 0.7, 0.97])
+    other = condition ^ (random.random(rows) < random.choice([0.03, 0.3]))
+    groups = [one[:, None] == np.arange(one.max() + 1)[None, :] for one in (first, second)]
+    return [one.astype(np.int64) for one in (*groups, condition, other)]
+
+
+SETS = (
+    JudgedSet("every", 1, 11, 0),
+    JudgedSet("every", 2, 12, 0),
+    JudgedSet("other", 3, 13, 13),
+    JudgedSet("other", 4, 14, 14),
+)
+
+
+@PROPERTY
+@given(st.integers(0, 10_000))
+def test_what_two_or_three_figures_leave_rests_on_the_least_number_of_rows(seed: int) -> None:
+    bits = drawn(seed)
+    far = apart_alone(bits, SETS, [(0, 60)], LEAST)
+    groups = [(0, np.ones(60, np.int64))]
+    for one, cells in zip(SETS, bits, strict=True):
+        columns = cells.reshape(60, -1).T
+        counts = columns.sum(axis=1)
+        if far[one.set] and (one.role == "other" or (counts >= LEAST).all()):
+            groups += [(one.set, column) for column in columns if column.sum() >= LEAST]
+    for (a, x), (b, y) in combinations(groups, 2):
+        assert a == b or a == 0 or np.count_nonzero(x != y) >= LEAST
+    for (a, x), (b, y), (c, z) in permutations(groups, 3):
+        left = np.count_nonzero(x - y - z)
+        assert left >= LEAST or (left == 0 and b == c) or (a == 0 and b == c)
+
+
+@PROPERTY
+@given(st.integers(0, 10_000))
+def test_sets_are_far_apart_on_shares_as_in_the_clear(seed: int) -> None:
+    bits = drawn(seed)
+    spans = [(0, 25), (25, 60)]
+
+    def party(me: int) -> Steps[Any]:
+        engine = yield from Rep3Engine.start(me, bytes(32), bytes([me]) * ENTROPY_BYTES)
+        shares = []
+        for one in bits:
+            shares.append((yield from engine.share(0, one if me == 0 else None, one.shape)))
+        found = yield from apart(engine, shares, SETS, spans, LEAST)
+        return (yield from engine.reveal(found, [0]))
+
+    found = run_local([party(me) for me in range(3)]).results[0]
+    assert found.tolist() == apart_alone(bits, SETS, spans, LEAST).tolist()
+
+
+def test_as_many_groups_as_are_judged_take_no_more_comparisons_than_stated() -> None:
+    sets = tuple(JudgedSet("other", number, number, number) for number in range(1, GROUPS_MAX))
+    checks = checks_of((1,) * (GROUPS_MAX - 1), sets)
+    assert len(checks.triple_sets) == 3 * 41_664
+    assert len(checks.pair_sets) == GROUPS_MAX * (GROUPS_MAX - 1) // 2
+
+
+# --- pages ------------------------------------------------------------------------------------------------
+ROWS = 100
+IDS = np.array([f"p{number:03}" for number in range(ROWS)])
+TARGET = 37
+
+
+def page(*releases: tuple[str, str]) -> str:
+    lines = [f'    release({value}, to="bank", exact=True, name="{name}")' for name, value in releases]
+    return '"""Page."""\n\n\ndef run(a, b, c):\n    rows = join(a, b, c)\n' + "\n".join(lines) + "\n"
+
+
+def data(seed: int = 3) -> Data:
+    """`rare` holds one person; `twin` is `kind` but for one person."""
+    random = np.random.default_rng(seed)
+    kind = np.array(["u", "v"], dtype=object)[(np.arange(ROWS) >= 40).astype(int)]
+    twin = kind.copy()
+    twin[TARGET] = "v"
+    rare = np.array(["no"] * ROWS, dtype=object)
+    rare[TARGET] = "yes"
+    columns = {
+        "a": {"id": IDS, "x": random.integers(1_000, 9_000, ROWS), "k": random.permutation(kind)},
+        "b": {"id": IDS, "kind": kind, "rare": rare, "age": random.integers(20, 70, ROWS)},
+        "c": {
+            "id": IDS,
+            "twin": twin,
+            "half": np.array(["l", "r"], dtype=object)[random.integers(0, 2, ROWS)],
+        },
+    }
+    types = {
+        "a": {"id": "text", "x": "integer", "k": "category"},
+        "b": {"id": "text", "kind": "category", "rare": "category", "age": "integer"},
+        "c": {"id": "text", "twin": "category", "half": "category"},
+    }
+    declared: dict[str, Any] = {
+        "a.k": {"categories": ("u", "v")},
+        "b.kind": {"categories": ("u", "v")},
+        "b.rare": {"categories": ("no", "yes")},
+        "b.age": {"edges": ("20", "45", "70", "71")},
+        "c.twin": {"categories": ("u", "v")},
+        "c.half": {"categories": ("l", "r")},
+    }
+    return Data({"a": 0, "b": 1, "c": 2}, columns, types, declared)
+
+
+def found(*releases: tuple[str, str], least: int = 10, clear: bool = True) -> dict[str, Any]:
+    return run_page(page(*releases), data(), clear=clear, min_group=least)[0]
+
+
+@pytest.mark.parametrize("clear", [True, False])
+def test_a_total_hides_the_sum_of_all_rows_but_one(clear: bool) -> None:
+    said = found(
+        ("all", "sum(rows.a.x)"),
+        ("others", 'sum(rows.a.x, where=~(rows.b.rare == "yes"))'),
+        ("mean of others", 'mean(rows.a.x, where=rows.b.rare == "no")'),
+        ("many others", 'count(rows.b.rare == "no")'),
+        clear=clear,
+    )
+    assert said["all"] == int(data().columns["a"]["x"].sum())
+    assert (said["others"], said["mean of others"], said["many others"]) == (None, None, None)
+
+
+def test_all_rows_are_judged_beside_a_figure_whether_their_own_is_released_or_not() -> None:
+    assert found(("others", 'sum(rows.a.x, where=rows.b.rare == "no")'))["others"] is None
+    assert found(("half", 'sum(rows.a.x, where=rows.c.half == "l")'))["half"] is not None
+
+
+@pytest.mark.parametrize("clear", [True, False])
+def test_groups_of_two_owners_that_differ_by_one_row_are_not_shown_beside_one_another(clear: bool) -> None:
+    said = found(
+        ("of b", "sum(rows.a.x, by=rows.b.kind)"), ("of c", "sum(rows.a.x, by=rows.c.twin)"), clear=clear
+    )
+    assert None not in said["of b"]
+    assert said["of c"] == [None, None]
+
+
+def test_a_group_hides_what_two_others_leave_of_it() -> None:
+    """All rows without those of two conditions leave the one person that is in neither."""
+    left = 'rows.b.kind == "u"'
+    said = found(
+        ("first", f"sum(rows.a.x, where={left})"),
+        ("second", 'sum(rows.a.x, where=(rows.b.kind == "v") & (rows.b.rare == "no"))'),
+        ("third", 'sum(rows.a.x, where=rows.c.half == "l")'),
+    )
+    assert said["first"] is not None
+    assert said["third"] is not None
+    without = found(
+        ("first", f'sum(rows.a.x, where=({left}) & (rows.b.rare == "no"))'),
+        ("second", 'sum(rows.a.x, where=rows.b.kind == "v")'),
+    )
+    assert without["first"] is not None
+    assert without["second"] is None
+
+
+def test_equal_groups_of_two_definitions_hide_the_later_since_equality_would_tell() -> None:
+    """Whether the target is one of the kind shows in whether leaving it out changes the group."""
+    kinds = ("u", "v")
+    for kind in kinds:
+        said = found(
+            ("kind", f'sum(rows.a.x, where=rows.c.twin == "{kind}")'),
+            ("but one", f'sum(rows.a.x, where=(rows.c.twin == "{kind}") & (rows.b.rare == "no"))'),
+        )
+        assert said["kind"] is not None
+        assert said["but one"] is None
+
+
+def test_one_definition_is_never_compared_with_itself() -> None:
+    said = found(
+        ("mean", "mean(rows.a.x, by=rows.b.kind)"),
+        ("sum", "sum(rows.a.x, by=rows.b.kind)"),
+        ("again", 'sum(rows.a.x, where=rows.c.half == "l")'),
+        ("and again", 'mean(rows.a.x, where=rows.c.half == "l")'),
+    )
+    assert None not in (*said["mean"], *said["sum"], said["again"], said["and again"])
+
+
+def test_sums_of_other_columns_are_not_judged_beside_one_another() -> None:
+    said = found(
+        ("x", 'sum(rows.a.x, where=rows.b.kind == "u")'), ("age", 'sum(rows.b.age, where=rows.c.twin == "u")')
+    )
+    assert None not in said.values()
+
+
+def test_a_page_of_more_groups_than_are_judged_is_refused_before_it_runs() -> None:
+    many = [(f"f{number}", f"sum(rows.a.x, where=rows.b.age > {number})") for number in range(2)]
+    assert trace(page(*many), data().schemas())
+    where = '(rows.c.half == "l") & (rows.b.kind == "u") & (rows.a.k == "{}")'
+    stacked = [
+        (f"f{number}", f"sum(rows.a.x, by=rows.b.kind, where={where.format(number)})")
+        for number in range(GROUPS_MAX // 3 + 1)
+    ]
+    with pytest.raises(InputRefused, match=r"at most 64 of one column .* ask for noise"):
+        found(*stacked)
+
+
+# --- rows of several owners -------------------------------------------------------------------------------
+def of_union(line: str, wards: dict[str, list[int]], receiver: str, clear: bool, least: int = 10) -> Any:
+    """Release a figure of patients of several hospitals; `wards` says how many each has in each ward."""
+    owners = {name: place for place, name in enumerate(wards)}
+    columns = {
+        name: {
+            "ward": np.repeat(["n", "s", "w"], counts),
+            "cost": np.arange(sum(counts)) + 100 * owners[name],
+        }
+        for name, counts in wards.items()
+    }
+    types = {name: {"ward": "category", "cost": "integer"} for name in wards}
+    declared = {f"{name}.ward": {"categories": ("n", "s", "w")} for name in wards}
+    source = (
+        f'"""Page."""\n\n\ndef run({", ".join(wards)}):\n    rows = union({", ".join(wards)})\n'
+        f'    release({line}, to="{receiver}", exact=True, name="it")\n'
+    )
+    return run_page(source, Data(owners, columns, types, declared), clear=clear, min_group=least)[0]["it"]
+
+
+@pytest.mark.parametrize("clear", [True, False])
+@pytest.mark.parametrize("line", ["count(rows, by=rows.ward)", "sum(rows.cost, by=rows.ward)"])
+def test_the_rows_of_a_receiver_never_count_and_each_other_owner_has_enough_alone(
+    line: str, clear: bool
+) -> None:
+    wards = {"a": [30, 30, 30], "b": [30, 9, 40]}
+    first, second, third = of_union(line, wards, "party0", clear)
+    assert (first, second) == (None, None), "9 of b are few, so the smallest other one of b goes with it"
+    assert third is not None
+    assert None not in of_union(line, wards, "party1", clear), "a has enough in each"
+    assert None in of_union(line, wards, "party2", clear)
+
+
+def test_rows_of_two_others_are_not_added_up() -> None:
+    wards = {"a": [30, 30, 30], "b": [8, 40, 40], "c": [8, 40, 40]}
+    assert of_union("count(rows, by=rows.ward)", wards, "party0", clear=True)[0] is None
+
+
+@pytest.mark.parametrize("clear", [True, False])
+def test_a_difference_is_judged_by_each_other_owner_alone(clear: bool) -> None:
+    wards = {"a": [30, 30, 30], "b": [30, 30, 1]}
+    line = 'stack([sum(rows.cost), sum(rows.cost, where=~(rows.ward == "w"))])'
+    assert of_union(line, wards, "party0", clear)[1] is None
+    assert None not in of_union(line, wards, "party1", clear)
