@@ -392,6 +392,28 @@ _OF_ROWS = (
         "least",
     ),
 )
+_OF_FIGURES = (
+    _row(
+        "EXACT_FIGURES_SPENT",
+        "{by} found that exact figures of column {column} of {dataset}, version {version}, would be more "
+        "than its rows allow, with those of earlier jobs.",
+        "ask for noise in place of exact figures, for fewer of them, or for a smaller minimum group; its "
+        "owner may grant the column as plain",
+        "dataset",
+        "version",
+        "column",
+    ),
+    _row(
+        "EXACT_ROWS_TOO_NEAR",
+        "{by} found that exact figures of column {column} of {dataset}, version {version}, would be over "
+        "rows that differ from those of an earlier job by fewer than the minimum group.",
+        "join the same versions as before, or wait until more rows have changed; or ask for noise in place "
+        "of exact figures",
+        "dataset",
+        "version",
+        "column",
+    ),
+)
 _OF_PEERS = (
     _row("MPC_NOT_MET", "{by} waited to begin, and the agent of {org} did not come.", _PEER, "org"),
     _row(
@@ -525,6 +547,7 @@ CAUSES: Mapping[str, EndCause] = {
         _OF_DATA,
         _OF_OWN_DATA,
         _OF_ROWS,
+        _OF_FIGURES,
         _OF_PEERS,
         _OF_AGENTS,
         _OF_TIME,

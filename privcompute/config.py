@@ -130,6 +130,11 @@ class AgentFiles(Section):
         return self.data_dir / "joins"
 
     @property
+    def exposed(self) -> Path:
+        """Folder with the rows that exact figures were over, as hashes: secret, of this owner alone."""
+        return self.data_dir / "exposed"
+
+    @property
     def held(self) -> Path:
         """Folder with what the agent holds of computed jobs, sealed."""
         return self.data_dir / "held"

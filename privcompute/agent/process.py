@@ -26,6 +26,7 @@ from privcompute.clock import now_ms
 from privcompute.config import AgentConfig, AgentFiles, load_agent_config, node_access
 from privcompute.data.datasets import DatasetStore
 from privcompute.data.evidence import EvidenceLog
+from privcompute.data.exposed import ExposedStore
 from privcompute.data.results import JoinStore, ResultStore
 from privcompute.data.sealed import SealedStore
 from privcompute.job.chain_reader import ChainReader
@@ -98,6 +99,7 @@ def _environment(
             datasets=DatasetStore(files.datasets),
             results=ResultStore(files.results),
             joins=JoinStore(files.joins),
+            exposed=ExposedStore(files.exposed),
             held=SealedStore(files.held, key),
             jobs=JobStore(files.jobs),
             board=StatusBoard(files.status),

@@ -13,6 +13,7 @@ from chain.primitives.crypto import PrivateKey
 from privcompute.config import LocalPolicy
 from privcompute.data.datasets import DatasetStore
 from privcompute.data.evidence import EvidenceLog
+from privcompute.data.exposed import ExposedStore
 from privcompute.data.results import JoinStore, ResultStore
 from privcompute.data.sealed import SealedStore
 from privcompute.job.chain_reader import ChainReader
@@ -46,6 +47,7 @@ class AgentStores:
     datasets: DatasetStore
     results: ResultStore
     joins: JoinStore
+    exposed: ExposedStore
     held: SealedStore
     jobs: JobStore
     board: StatusBoard

@@ -19,6 +19,7 @@ from privcompute.data.datasets import OpenedDataset
 from privcompute.data.results import JoinStore
 from privcompute.data.schema import Column
 from privcompute.job.enforcement import JobRefusal
+from privcompute.job.exposure import Exposure
 from privcompute.job.view import GrantedInput, JobSpec
 from privcompute.pages.columns import InputColumn
 from privcompute.pages.judging import Finding, OwnTable
@@ -61,6 +62,12 @@ def own_findings(
     work: PageWork, spec: JobSpec, opened: OpenedDataset, joins: JoinStore, least_rows: int
 ) -> list[Finding]:
     """Return everything on our own data that would end the job later; the texts are for us alone."""
+    return work.findings(_own_table(work, spec, opened, joins, least_rows))
+
+
+def _own_table(
+    work: PageWork, spec: JobSpec, opened: OpenedDataset, joins: JoinStore, least_rows: int
+) -> OwnTable:
     place = [one.dataset for one in work.inputs].index(opened.local.id)
     table = opened.table
     joined: NDArray[np.int64] | None = None
@@ -69,7 +76,7 @@ def own_findings(
         if ids is not None:
             rows = np.flatnonzero(np.isin(np.array(table.ids), np.array(ids)))
             joined = rows if joined is None or len(rows) < len(joined) else joined
-    own = OwnTable(
+    return OwnTable(
         min_group=spec.min_group,
         item=work.inputs[place],
         columns=table.data,
@@ -77,18 +84,25 @@ def own_findings(
         joined=joined,
         least_rows=least_rows if any(place in places for places in work.joined) else 0,
     )
-    return work.findings(own)
 
 
 def judge_own_data(
-    work: PageWork, spec: JobSpec, opened: OpenedDataset, joins: JoinStore, least_rows: int
+    work: PageWork,
+    spec: JobSpec,
+    opened: OpenedDataset,
+    joins: JoinStore,
+    least_rows: int,
+    exposure: Exposure | None = None,
 ) -> None:
     """Raise JobRefusal with the code of the first thing on our own data that would end the job later.
 
     Its text, and those of all others, are for our own log.
     """
-    findings = own_findings(work, spec, opened, joins, least_rows)
+    own = _own_table(work, spec, opened, joins, least_rows)
+    findings = work.findings(own)
     for one in findings:
         log.warning("own data of %s: %s: %s", opened.local.id, one.code, one.text)
     if findings:
         raise JobRefusal(findings[0].code, findings[0].text)
+    if exposure is not None:
+        exposure.check_figures(own.rows if own.joined is None else len(own.joined))

@@ -23,6 +23,7 @@ from privcompute.data.tables import TypedTable
 from privcompute.errors import HoldersDiffer, PeerMisbehaved, PeerTooLarge, ProgramFault, TooFewRows
 from privcompute.job.actions import STAGES_MAX, ComputeDone, JoinJudged, StageDone
 from privcompute.job.enforcement import JobRefusal
+from privcompute.job.exposure import Exposure
 from privcompute.job.holding import HeldShares, component_commitments, component_label, labels_of
 from privcompute.job.inputs import versions_of
 from privcompute.job.view import JobSpec, stage_hash
@@ -71,6 +72,8 @@ class RunPlan:
     place: int | None
     """Which input is ours, None when we own none."""
     table: TypedTable | None = field(repr=False)
+    exposure: Exposure | None
+    """What exact figures take of our data; None where we own none."""
     min_joined_rows: int
     max_party_rows: int
     """Most rows that we let another party bring."""
@@ -241,6 +244,7 @@ class JobRun:
         plan, work = self.plan, self.plan.work
         joined = [self._stage(join_stage(number), self._join(number)) for number in range(len(work.joined))]
         told = self._stage("rows", self._tell_rows()) if work.told else {}
+        self._judge_exposure()
         engine = self._stage("setup", self._start_engine())
         run = self._work_run(tuple(joined), told)
         outputs: Mapping[str, Outputs] = self._stage("compute", work.run(engine, run))
@@ -275,6 +279,13 @@ class JobRun:
             versions_of(plan.spec, plan.work, number): [ids[row] for row in rows.tolist()]
             for number, rows in self._matched.items()
         }
+
+    def _judge_exposure(self) -> None:
+        """Judge, and remember, what exact figures will be over; nothing is shared yet."""
+        plan = self.plan
+        if plan.exposure is not None and plan.table is not None and plan.place is not None:
+            rows = plan.work.rows_named(plan.place, plan.table.rows, self._matched)
+            plan.exposure.judge(plan.table, rows)
 
     # --- stages -----------------------------------------------------------------------------------
 
@@ -365,6 +376,8 @@ class JobRun:
         if plan.me in plan.owners and (not suffices or number == len(plan.work.joined) - 1):
             self._on_stage(JoinJudged(suffices))
         if suffices:
+            if plan.exposure is not None and number in plan.joins_ours:
+                plan.exposure.check_figures(rows)
             return
         # How many rows there are stays here: who files it would tell whom they are about.
         if rows < least:

@@ -11,11 +11,13 @@ from chain.primitives.values import Value
 from privcompute.causes import LEDGER_REFUSED
 from privcompute.data.commitments import input_commitment
 from privcompute.data.datasets import DatasetError, DatasetStore, LocalDataset, OpenedDataset, open_dataset
+from privcompute.data.exposed import ExposedStore
 from privcompute.data.results import JoinStore, ResultStore, StoredResult, make_result
 from privcompute.job.actions import CertificateSigned, ComputeDone, PhaseChecked, ResultCommit
 from privcompute.job.chain_reader import ChainReader, send_until_known
 from privcompute.job.enforcement import JobRefusal, OwnFacts, check_job
-from privcompute.job.environment import AgentIdentity, OwnNode
+from privcompute.job.environment import AgentIdentity, AgentStores, OwnNode
+from privcompute.job.exposure import Exposure, account_of
 from privcompute.job.holding import shares_digest
 from privcompute.job.inputs import input_column, judge_own_data
 from privcompute.job.meeting import Invitation
@@ -107,11 +109,31 @@ async def read_input(org: str, datasets: DatasetStore, view: JobView) -> OpenedD
 
 
 async def judge_input(
-    identity: AgentIdentity, reader: ChainReader, joins: JoinStore, view: JobView, opened: OpenedDataset
+    identity: AgentIdentity, reader: ChainReader, stores: AgentStores, view: JobView, opened: OpenedDataset
 ) -> None:
     """Judge our own data before we bind; raise JobRefusal with a code that tells others no number."""
     work, least = await job_work(reader, view), identity.policy.min_joined_rows
-    await asyncio.to_thread(judge_own_data, work, view.spec, opened, joins, least)
+    exposure = await exposure_of(reader, stores.exposed, view, work, _place_of(view, identity.org))
+    await asyncio.to_thread(judge_own_data, work, view.spec, opened, stores.joins, least, exposure)
+
+
+async def exposure_of(
+    reader: ChainReader, store: ExposedStore, view: JobView, work: PageWork, place: int
+) -> Exposure:
+    """Return what exact figures take of one of our datasets, but for what its grant gives as `plain`."""
+    one = view.spec.inputs[place]
+    grant = await reader.state("grants", "grants", one.grant)
+    granted = {} if grant is None else grant["columns"]
+    uses = {name: use for name, use in work.exact_uses(place).items() if granted.get(name) != "plain"}
+    before = await figures_before(reader, one.dataset)
+    return Exposure(
+        one.dataset, one.version, account_of(one.dataset), view.spec.min_group, uses, before, store
+    )
+
+
+async def figures_before(_reader: ChainReader, _dataset: str) -> Mapping[str, int]:
+    """Return the exact figures that a dataset's account gave away, by column."""
+    return {}
 
 
 def bind(view: JobView, org: str, opened: OpenedDataset, nonce: bytes) -> tuple[bytes, dict[str, Value]]:
@@ -137,19 +159,27 @@ def fresh_nonce() -> bytes:
 
 
 async def make_plan(
-    identity: AgentIdentity, reader: ChainReader, view: JobView, opened: OpenedDataset | None, now_ms: int
+    identity: AgentIdentity,
+    reader: ChainReader,
+    stores: AgentStores,
+    view: JobView,
+    opened: OpenedDataset | None,
+    now_ms: int,
 ) -> RunPlan:
     """Gather what a run needs; the spec's deadlines bound its spans, and so does this owner's policy."""
-    policy = identity.policy
+    policy, work = identity.policy, await job_work(reader, view)
+    place = None if opened is None else _place_of(view, identity.org)
+    exposure = None if place is None else await exposure_of(reader, stores.exposed, view, work, place)
     compute_ms = max(0, view.deadline_ms - now_ms)
     return RunPlan(
         job=view.id,
         spec=view.spec,
-        work=await job_work(reader, view),
+        work=work,
         me=[one.org for one in view.spec.participants].index(identity.org),
         peers=await reader.peers(view.spec, identity.org),
-        place=None if opened is None else _place_of(view, identity.org),
+        place=place,
         table=None if opened is None else opened.table,
+        exposure=exposure,
         min_joined_rows=policy.min_joined_rows if opened is not None else 0,
         max_party_rows=policy.max_party_rows,
         compute_s=min(compute_ms + GRACE_MS, policy.job_time_max_ms) / 1_000,

@@ -301,7 +301,7 @@ class JobTask:
         if self._opened is None:
             raise JobRefusal("NOT_DATA_OWNER", "we own none of the inputs")
         self._journal.post(step="judging own data")
-        await steps.judge_input(self._identity, self._node.reader, self._stores.joins, view, self._opened)
+        await steps.judge_input(self._identity, self._node.reader, self._stores, view, self._opened)
         nonce = steps.fresh_nonce()
         commitment, opening = steps.bind(view, self._identity.org, self._opened, nonce)
         self._journal.remember(nonce=nonce.hex(), commitment=commitment.hex())
@@ -340,7 +340,7 @@ class JobTask:
             if self._opened is None:
                 self._opened = await self._read_input(view)
             plan = await steps.make_plan(
-                self._identity, self._node.reader, view, self._opened, self._now_ms()
+                self._identity, self._node.reader, self._stores, view, self._opened, self._now_ms()
             )
             loop = asyncio.get_running_loop()
             self._worker.begin(

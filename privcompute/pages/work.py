@@ -72,6 +72,15 @@ class Outputs:
 
 
 @dataclass(frozen=True, slots=True)
+class ExactUse:
+    """What exact figures of a page take of a column that they do not need as `plain`."""
+
+    figures: int
+    rows: frozenset[str]
+    """The names of the numbers of rows that they are over, as the plan has them."""
+
+
+@dataclass(frozen=True, slots=True)
 class PageWork:
     """Work of a page; `of_plan` makes it."""
 
@@ -126,6 +135,40 @@ class PageWork:
         """Return the steps of the plan as the parties do them."""
         datasets = [one.dataset for one in self.plan.graph.columns]
         return restrict(place(prepare(self.plan, min_group), self.owners, datasets))
+
+    def exact_uses(self, place: int) -> dict[str, ExactUse]:
+        """Return what the page's exact figures take of the columns of an input."""
+        sizes, plan = self.sizes_for([1] * len(self.inputs)), self.plan
+        plain = {(use.release, use.dataset, use.column) for use in plan.uses if use.use == "plain"}
+        found: dict[str, ExactUse] = {}
+        for number, release in enumerate(plan.releases):
+            if release.mechanism or release.kind not in ("count", "sum", "figure"):
+                continue
+            for column in release.columns:
+                read = plan.graph.columns[column]
+                single = (number, plan.datasets[read.dataset].name, read.column) in plain
+                if self.places[read.dataset] == place and not single:
+                    before = found.get(read.column, ExactUse(0, frozenset()))
+                    figures = before.figures + release.figures.value(sizes)
+                    found[read.column] = ExactUse(figures, before.rows | frozenset(release.rows))
+        return found
+
+    def rows_named(
+        self, place: int, table_rows: int, matched: Mapping[int, NDArray[np.int64]]
+    ) -> dict[str, NDArray[np.int64]]:
+        """Return the rows of an input, by the names that the plan has for numbers of rows that it is in.
+
+        `matched` are its rows in each join.
+        """
+        found = {name: matched[which] for name, which in self.sizes.items() if which in matched}
+        every = np.arange(table_rows, dtype=np.int64)
+        for release in self.plan.releases:
+            for name in release.rows:
+                if not name.startswith("n:join"):
+                    parts = [self.places[int(part)] for part in name.removeprefix("n:").split("+")]
+                    if place in parts:
+                        found[name] = every
+        return found
 
     def estimate(self, rows: Sequence[int]) -> Estimate:
         """Return what the joins and the plan take; all of the smallest dataset of a join are joined."""

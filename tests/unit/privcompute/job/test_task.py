@@ -36,6 +36,7 @@ from privcompute.data.commitments import SEED_BYTES, input_commitment, result_co
 from privcompute.data.datasets import DatasetStore, prepare
 from privcompute.data.declared import cut
 from privcompute.data.evidence import EvidenceLog
+from privcompute.data.exposed import ExposedStore
 from privcompute.data.private_files import NotWritten
 from privcompute.data.proposals import propose
 from privcompute.data.results import JoinStore, ResultStore, canonical
@@ -67,6 +68,8 @@ ORGS = ("bank", "bureau", "registry")
 NAMES = {"bank": "loans", "bureau": "scores", "registry": "people"}
 """What pages call the dataset of each."""
 GRANTED = {"person": "join-only", "amount": "plain", "kind": "plain"}
+EXACT = "aggregate-only"
+"""The constraint that allows exact sums and no more."""
 COMMON, MINUTE_MS = 60, 60_000
 HELD = {"bank": range(80), "bureau": range(20, 90), "registry": [*range(20, 80), 400]}
 
@@ -124,14 +127,14 @@ class World:
     def __init__(self, ledger: OneProcessLedger, folder: Path, agents: dict[str, JobEnvironment]) -> None:
         self.ledger, self.folder, self.agents = ledger, folder, agents
 
-    def grant_all(self, program: str) -> None:
-        """Grant the bank every column for a program."""
+    def grant_all(self, program: str, amount: str = "plain") -> None:
+        """Grant the bank every column for a program, amounts under a constraint."""
         for org in ORGS:
             terms: dict[str, Value] = {
                 "id": f"bank/g-{org}",
                 "dataset": f"{org}/data",
                 "version": 1,
-                "columns": dict(GRANTED),
+                "columns": GRANTED | {"amount": amount},
                 "purpose": "research",
                 "legal_basis": "consent",
                 "asked_because": "",
@@ -319,6 +322,7 @@ def make_agent(ledger: OneProcessLedger, org: str, folder: Path, listener: PeerL
             datasets=store,
             results=ResultStore(files.results),
             joins=JoinStore(files.joins),
+            exposed=ExposedStore(files.exposed),
             held=SealedStore(files.held, agent_key(org)),
             jobs=JobStore(files.jobs),
             board=StatusBoard(files.status),
@@ -426,6 +430,45 @@ async def test_too_few_joined_rows_are_stated_before_anybody_learns_which_they_a
     assert await world.run(job) == "aborted"
     assert joins(world, job)["outcome"] == "too few"
     assert not any(agent.stores.joins.folder.exists() for agent in world.agents.values())
+
+
+def used(world: World) -> set[int]:
+    return {world.ledger.chain.entry("grants", "standing", f"bank/g-{org}")["used"] for org in ORGS}
+
+
+async def test_more_exact_figures_than_joined_rows_allow_end_a_job_before_anybody_learns_a_row(
+    world: World,
+) -> None:
+    """All 70 rows of the bureau in groups of 16 allow two figures, the 60 joined ones one."""
+    world.grant_all(STATISTICS, EXACT)
+    first, again = (world.propose(STATISTICS, FIGURES, nonce, min_group=16) for nonce in (0, 1))
+    assert await world.run(first) == "aborted"
+    end = world.ledger.chain.entry("jobs", "ends", first)
+    facts = {"dataset": "bureau/data", "version": 1, "column": "amount", "stage": "join"}
+    assert (end["by"], end["cause"], end["detail"]) == ("bureau", "EXACT_FIGURES_SPENT", facts)
+    assert not any(agent.stores.joins.folder.exists() for agent in world.agents.values())
+    assert used(world) == {1}
+    assert await world.run(again) == "aborted"
+
+
+async def test_rows_of_exact_figures_are_held_against_those_of_earlier_jobs_after_a_restart(
+    world: World,
+) -> None:
+    """What was remembered lacks one of the joined people, as if another version had held it."""
+    world.grant_all(STATISTICS, EXACT)
+    assert await world.run(world.propose(STATISTICS, FIGURES)) == "certified"
+    agent = world.agents["bureau"]
+    store = ExposedStore(agent.stores.exposed.folder)
+    world.agents["bureau"] = replace(agent, stores=replace(agent.stores, exposed=store))
+    assert store.least_rows("bureau/data", "amount") == COMMON
+    assert await world.run(world.propose(STATISTICS, FIGURES, 1)) == "certified", "the same rows again"
+    (marks,) = store.sets("bureau/data", "amount")
+    for path in store.folder.glob("*/*.rows"):
+        path.unlink()
+    store.remember("bureau/data", "amount", marks[1:])
+    job = world.propose(STATISTICS, FIGURES, 2)
+    assert await world.run(job) == "aborted"
+    assert world.ledger.chain.entry("jobs", "ends", job)["cause"] == "EXACT_ROWS_TOO_NEAR"
 
 
 async def test_the_evidence_log_opens_what_the_ledger_holds(world: World) -> None:

@@ -1,0 +1,96 @@
+"""What exact figures of an owner's columns may still tell: its agent's limits, over jobs and versions.
+
+Two limits go with an account and each of its columns that a grant does not give as `plain`. There are at
+most floor(rows / (2 min_group)) exact figures, rows being the fewest that any of them was over: so many
+random sums leave whoever reads them with the guess that the margins allow. And two sets of rows differ by
+none or by `min_group` and more, so that a figure of one job without that of another is of no fewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privcompute.data.exposed import SETS_MAX, ExposedStore, marks_of, rows_apart
+from privcompute.data.tables import TypedTable
+from privcompute.errors import Fact
+from privcompute.job.enforcement import JobRefusal
+from privcompute.pages.work import ExactUse
+
+SPENT, TOO_NEAR = "EXACT_FIGURES_SPENT", "EXACT_ROWS_TOO_NEAR"
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What a job's exact figures take of one of our datasets."""
+
+    dataset: str
+    version: int
+    account: str
+    """What names the account; a new version continues it."""
+    min_group: int
+    uses: Mapping[str, ExactUse]
+    """By column, of those that the grant does not give as `plain`."""
+    before: Mapping[str, int]
+    """Figures that the account gave away before this job, by column."""
+    store: ExposedStore = field(repr=False)
+
+    def check_figures(self, rows: int) -> None:
+        """Raise JobRefusal when figures over so many rows, or fewer in an earlier job, are too many.
+
+        It is asked before anybody knows which rows these are.
+        """
+        for column, use in self.uses.items():
+            earlier = self.store.least_rows(self.account, column)
+            least = rows if earlier is None else min(rows, earlier)
+            most, asked = least // (2 * self.min_group), self.before.get(column, 0) + use.figures
+            if asked > most:
+                raise self._refusal(
+                    SPENT,
+                    column,
+                    f"{asked} exact figures in all, {self.before.get(column, 0)} of them before this job;"
+                    f" {least} rows and groups of {self.min_group} allow {most}",
+                )
+
+    def judge(self, table: TypedTable, rows: Mapping[str, Rows]) -> None:
+        """Judge and remember the rows that figures are over, before anything of them is shared.
+
+        `rows` are our own, by the name that the plan has for their number. Raises JobRefusal, NotWritten.
+        """
+        ids = table.ids if table.schema.key else [str(row) for row in range(table.rows)]
+        with self.store.alone():
+            for column in sorted(self.uses):
+                cells = table.data[column]
+                places = [rows[name].tolist() for name in sorted(self.uses[column].rows) if name in rows]
+                sets = [marks_of([ids[row] for row in at], cells[at]) for at in places]
+                self._judge(column, sets)
+
+    def _judge(self, column: str, sets: Sequence[NDArray[np.uint64]]) -> None:
+        known = list(self.store.sets(self.account, column))
+        for marks in sets:
+            near = [apart for other in known if 0 < (apart := rows_apart(marks, other)) < self.min_group]
+            if near:
+                raise self._refusal(
+                    TOO_NEAR,
+                    column,
+                    f"its {len(marks)} rows differ by {near[0]} from others that exact figures were over, and"
+                    f" groups have {self.min_group} or more",
+                )
+            known.append(marks)
+        if len(known) > SETS_MAX:
+            raise self._refusal(SPENT, column, f"exact figures were over {SETS_MAX} different sets of rows")
+        for marks in sets:
+            self.store.remember(self.account, column, marks)
+
+    def _refusal(self, code: str, column: str, text: str) -> JobRefusal:
+        known: dict[str, Fact] = {"dataset": self.dataset, "version": self.version, "column": column}
+        return JobRefusal(code, f"column {self.dataset}/{column}: {text}", **known)
+
+
+def account_of(dataset: str) -> str:
+    """Return what names the account of a dataset, whatever its version."""
+    return dataset
