@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from contracts.pages.plan import Plan
-from contracts.pages.types import Cells, Shape
+from contracts.pages.types import Cells, Shape, broadcast
 from privcompute.pages.apart import JudgedSet
-from privcompute.pages.groups import Choice, ExactFigures, Family, Figure, ancestors, said_family
+from privcompute.pages.groups import Choice, ExactFigures, Family, Figure, ancestors, nodes_of, said_family
 from privcompute.pages.making import Making
 
 _ALL_ROWS = 0
@@ -62,7 +62,8 @@ class Families:
 
     def _family(self, family: Family) -> _Sets:
         if family not in self._sets:
-            figures = [one for one in self._exact.chosen.values() if family in dict(one.families())]
+            chosen = self._exact.chosen.values()
+            figures = [one for one in chosen if family in [mine for mine, _ in one.families()]]
             self._ahead(figures)
             self._sets[family] = sets = _Sets()
             for figure in sorted(figures, key=lambda one: one.node):
@@ -84,8 +85,7 @@ class Families:
 
     def _ahead(self, figures: list[Figure]) -> None:
         """Make the steps of what chooses rows, which may stand behind the figure that asks first."""
-        nodes = [node for one in figures for node in (one.choice.by, one.choice.rows)]
-        for node in ancestors(self._plan, nodes):
+        for node in ancestors(self._plan, [node for one in figures for node in nodes_of(one)]):
             if self._plan.graph.name(node) not in ("column", "append"):
                 self._at(node)
 
@@ -99,7 +99,7 @@ class Families:
             sets.numbers[key] = 0
             return
         number = sets.numbers[key] = 1 + max((one.set for one in sets.said), default=0)
-        rows = self._step(choice.rows)
+        rows = self._rows_of(choice)
         mask = self._name(rows)
         role = "other"
         if choice.by is not None:
@@ -114,7 +114,7 @@ class Families:
 
     # --- what chooses rows --------------------------------------------------------------------------------
     def _key(self, choice: Choice) -> tuple[int, int]:
-        return self._name(self._step(choice.by)), self._name(self._step(choice.rows))
+        return self._name(self._step(choice.by)), self._name(self._rows_of(choice))
 
     def _step(self, node: int | None) -> int | None:
         """Return the step of a node; None for one that all rows fulfil."""
@@ -123,16 +123,29 @@ class Families:
         step = self._at(node)
         return None if step in self._ones else step
 
+    def _rows_of(self, choice: Choice) -> int | None:
+        """Return the bits that say which rows count; None for all rows."""
+        steps = {self._step(node) for node in choice.rows} - {None}
+        found: int | None = None
+        for step in sorted(one for one in steps if one is not None):
+            found = step if found is None else self._both(found, step)
+        return found
+
     def _bits(self, choice: Choice) -> int | None:
         """Return bits by row, and by group; None for all rows."""
-        by, rows = self._step(choice.by), self._step(choice.rows)
+        by, rows = self._step(choice.by), self._rows_of(choice)
         if by is None or rows is None:
             return rows if by is None else by
-        shape, spread = self._shape(by), rows
-        while len(self._shape(spread)) < len(shape):
-            mine = self._shape(spread)
-            spread = self._making.once("spread", (spread,), (str(len(mine)),), Cells("bit", (*mine, 1)))
-        return self._making.once("and", (by, spread), (), Cells("bit", shape))
+        return self._both(by, rows)
+
+    def _both(self, one: int, other: int) -> int:
+        """Return where both hold; what has fewer axes holds for all groups of the other."""
+        longer, shorter = (one, other) if len(self._shape(one)) >= len(self._shape(other)) else (other, one)
+        while len(self._shape(shorter)) < len(self._shape(longer)):
+            mine = self._shape(shorter)
+            shorter = self._making.once("spread", (shorter,), (str(len(mine)),), Cells("bit", (*mine, 1)))
+        shape = broadcast([self._shape(longer), self._shape(shorter)])
+        return self._making.once("and", (longer, shorter), (), Cells("bit", shape))
 
     def _shape(self, step: int) -> Shape:
         return self._making.steps[step].cells.shape

@@ -1,23 +1,24 @@
 """Groups of rows that exact figures rest on: which of a page are judged beside one another.
 
-A *family* is what one column's sums, or numbers of rows, are about, over the rows of one table or join. Its
-*sets* are the groups that figures of the family are over, each definition once, in the order of the page; set
-0 is all rows, whether their figure is released or not, since another job may release it.
+A *family* is what sums of one dataset's columns, or numbers of rows, are about, over the rows of one table or
+join. Columns of a dataset may say the same in other units, so they are of one family. Its *sets* are the
+groups that figures of the family are over, each definition once, in the order of the page; set 0 is all rows,
+whether their figure is released or not, since another job may release it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from contracts.pages.labels import Atom, Label, Labels, bits_of, merged
+from contracts.pages.labels import Atom, Labels, bits_of
 from contracts.pages.plan import Plan
 from contracts.pages.releases import SHARES, ReleaseAsked
 from contracts.pages.types import is_rows
 from privcompute.pages.columns import InputRefused
 
 COUNT = -1
-"""What numbers of rows are about; else the number of a column of the plan."""
+"""What numbers of rows are about; else the number of a dataset of the plan, whose columns are summed."""
 _OF_LOOPS = frozenset({"repeat", "step", "carry", "again", "after"})
 Family = tuple[str, int]
 """Rows, and what is counted or summed."""
@@ -25,10 +26,10 @@ Family = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What chooses the rows of a figure: nodes of groups and of rows; neither for all rows."""
+    """What chooses the rows of a figure: a node of groups, and nodes of bits all of which hold."""
 
     by: int | None = None
-    rows: int | None = None
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Figure:
     """Datasets of a union each of which must have rows enough by itself; none where all rows are one."""
 
     def families(self) -> Iterable[tuple[Family, Choice]]:
-        """Return its families, each with its choice."""
+        """Return its families, each with a choice; a family may come several times."""
         return [((self.rows, about), choice) for about, choice in self.about]
 
 
@@ -88,27 +89,76 @@ def _is_exact(plan: Plan, one: ReleaseAsked) -> bool:
 def _figure(plan: Plan, labels: Labels, atom: Atom, receivers: set[str]) -> Figure:
     graph, node = plan.graph, atom.node
     name, args = graph.name(node), graph.args[node]
-    masked = {"sum": 1, "group_sum": 2, "group_count": 1}[name]
-    rows = args[masked] if len(args) > masked else None
-    by = {"sum": None, "group_sum": args[-1] if rows is None else args[1], "group_count": args[0]}[name]
-    summand = None if name == "group_count" else args[0]
-    about: list[tuple[int, Choice]] = []
-    choice = Choice(by, rows)
-    if name == "sum" and graph.cells[args[0]].kind == "bit":
+    by = {"sum": None, "group_sum": args[min(1, len(args) - 1)], "group_count": args[0]}[name]
+    rows = args[{"sum": 1, "group_sum": 2, "group_count": 1}[name] :]
+    choice, about = Choice(by, rows), list[tuple[int, Choice]]()
+    bits = name != "group_count" and graph.cells[args[0]].kind == "bit"
+    if name == "group_count":
+        about.append((COUNT, choice))
+    elif name == "sum" and bits:
         choice = Choice(args[0], rows)
         about.append((COUNT, choice))
-        about += [(column, Choice(None, rows)) for column in _columns(labels.of[args[0]])]
-    elif summand is None:
-        about.append((COUNT, choice))
-    else:
-        about += [(column, choice) for column in _columns(labels.of[summand])]
-    figure = Figure(node, atom.rows, choice, tuple(about), _protected(plan, atom.rows, receivers))
+    if name != "group_count":
+        for column in bits_of(labels.of[args[0]].values):
+            held = _beside(plan, labels, args[0], column) if bits else ()
+            _check_axes(plan, by, held)
+            about.append((graph.columns[column].dataset, Choice(by, (*rows, *held))))
+    figure = Figure(
+        node, atom.rows, choice, tuple(dict.fromkeys(about)), _protected(plan, atom.rows, receivers)
+    )
     _check_loops(plan, figure)
     return figure
 
 
-def _columns(label: Label) -> list[int]:
-    return bits_of(merged([label]).values)
+def _check_axes(plan: Plan, by: int | None, held: Sequence[int]) -> None:
+    if by is not None and any(len(plan.graph.cells[node].shape) > 1 for node in held):
+        raise InputRefused(
+            "a sum by groups of bits of several axes, such as one_hot(…) & …, is not judged beside others:"
+            " put the condition into where=, or ask for noise"
+        )
+
+
+def _beside(plan: Plan, labels: Labels, node: int, column: int) -> tuple[int, ...]:
+    """Return the bits that all hold in the rows in which bits of several columns depend on a column.
+
+    `y & a & ~(b & c)` depends on y where `a` and `~(b & c)` hold, and on b where `y`, `a` and `c` do. Raises
+    InputRefused where a column stands in several parts that are more than one comparison each.
+    """
+    found: list[int] = []
+    while True:
+        parts = _conjunction(plan, node)
+        depend = [part for part in parts if labels.of[part].values >> column & 1]
+        found += [part for part in parts if part not in depend]
+        inner = [_without_not(plan, part) for part in depend]
+        nested = [part for part in inner if plan.graph.name(part) == "and"]
+        if not nested:
+            return tuple(found)
+        if len(depend) > 1:
+            read = plan.graph.columns[column]
+            raise InputRefused(
+                f"a count puts conditions on {plan.datasets[read.dataset].name}.{read.column} into several"
+                " parts of the kind ~(… & …), so nobody can judge it beside others: write it with one, or ask"
+                " for noise"
+            )
+        node = nested[0]
+
+
+def _conjunction(plan: Plan, node: int) -> list[int]:
+    """Return the bits of which all hold where those of a node do."""
+    found, pending = dict[int, None](), [node]
+    while pending:
+        one = pending.pop()
+        if plan.graph.name(one) == "and":
+            pending += plan.graph.args[one]
+        else:
+            found[one] = None
+    return sorted(found)
+
+
+def _without_not(plan: Plan, node: int) -> int:
+    while plan.graph.name(node) in ("not", "spread"):
+        (node,) = plan.graph.args[node]
+    return node
 
 
 def _protected(plan: Plan, rows: str, receivers: set[str]) -> tuple[int, ...]:
@@ -119,10 +169,17 @@ def _protected(plan: Plan, rows: str, receivers: set[str]) -> tuple[int, ...]:
     return tuple(place for place in places if receivers != {plan.datasets[place].owner})
 
 
-def ancestors(plan: Plan, nodes: Iterable[int | None]) -> list[int]:
+def nodes_of(figure: Figure) -> list[int]:
+    """Return the nodes that choose rows of a figure, or are judged for it."""
+    choices = [figure.choice, *[choice for _, choice in figure.about]]
+    by = [choice.by for choice in choices if choice.by is not None]
+    return by + [node for choice in choices for node in choice.rows]
+
+
+def ancestors(plan: Plan, nodes: Iterable[int]) -> list[int]:
     """Return nodes and all that they follow from, ascending."""
     found: set[int] = set()
-    pending = [node for node in nodes if node is not None]
+    pending = list(nodes)
     while pending:
         node = pending.pop()
         if node not in found:
@@ -132,7 +189,7 @@ def ancestors(plan: Plan, nodes: Iterable[int | None]) -> list[int]:
 
 
 def _check_loops(plan: Plan, figure: Figure) -> None:
-    nodes = ancestors(plan, (figure.choice.by, figure.choice.rows))
+    nodes = ancestors(plan, nodes_of(figure))
     if any(plan.graph.name(node) in _OF_LOOPS for node in nodes):
         raise InputRefused(
             f"an exact figure over {_said(figure.rows)} counts or sums rows that repeat(…) chooses, so nobody"
@@ -147,7 +204,4 @@ def _said(rows: str) -> str:
 
 def said_family(plan: Plan, about: int) -> str:
     """Name what figures of a family are about."""
-    if about == COUNT:
-        return "counts of rows"
-    read = plan.graph.columns[about]
-    return f"sums of {plan.datasets[read.dataset].name}.{read.column}"
+    return "counts of rows" if about == COUNT else f"sums of columns of {plan.datasets[about].name}"

@@ -100,13 +100,14 @@ def page(*releases: tuple[str, str]) -> str:
 def data(seed: int = 3) -> Data:
     """`rare` holds one person; `twin` is `kind` but for one person."""
     random = np.random.default_rng(seed)
+    x = random.integers(1_000, 9_000, ROWS)
     kind = np.array(["u", "v"], dtype=object)[(np.arange(ROWS) >= 40).astype(int)]
     twin = kind.copy()
     twin[TARGET] = "v"
     rare = np.array(["no"] * ROWS, dtype=object)
     rare[TARGET] = "yes"
     columns = {
-        "a": {"id": IDS, "x": random.integers(1_000, 9_000, ROWS), "k": random.permutation(kind)},
+        "a": {"id": IDS, "x": x, "y": x // 12, "k": random.permutation(kind)},
         "b": {"id": IDS, "kind": kind, "rare": rare, "age": random.integers(20, 70, ROWS)},
         "c": {
             "id": IDS,
@@ -115,7 +116,7 @@ def data(seed: int = 3) -> Data:
         },
     }
     types = {
-        "a": {"id": "text", "x": "integer", "k": "category"},
+        "a": {"id": "text", "x": "integer", "y": "integer", "k": "category"},
         "b": {"id": "text", "kind": "category", "rare": "category", "age": "integer"},
         "c": {"id": "text", "twin": "category", "half": "category"},
     }
@@ -189,6 +190,37 @@ def test_equal_groups_of_two_definitions_hide_the_later_since_equality_would_tel
         )
         assert said["kind"] is not None
         assert said["but one"] is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("sum(rows.a.x, where={kind})", "sum(rows.a.y, where={kind} & {most})"),
+        ("sum({one}, by=rows.b.kind)", "count({one} & {kind} & {most})"),
+        ("sum({one}, by=rows.b.kind)", "sum({one} & {most}, by=rows.b.kind)"),
+        ("sum({one}, where={kind})", "sum({one} & {kind} & {most})"),
+        ("sum({one}, by=rows.b.kind)", "count(~({one} & {kind} & {most}))"),
+        ("sum({one}, by=rows.b.kind)", "count({most} & ~({kind} & {one}))"),
+        ("count({one} & {kind})", "sum(~{one}, where={kind} & {most})"),
+        ("sum({one}, by=rows.b.kind)", "count({one} & {kind} & {most} & {one})"),
+        ("mean({one}, where={kind})", "mean({one}, where={kind} & {most})"),
+    ],
+)
+def test_one_question_in_other_words_is_judged_beside_the_first(first: str, second: str) -> None:
+    """Whatever is summed or counted, the later figure is of the same people but for the target."""
+    words = {"kind": '(rows.b.kind == "u")', "most": '(rows.b.rare == "no")', "one": '(rows.a.k == "u")'}
+    said = found(("first", first.format(**words)), ("second", second.format(**words)))
+    shown = said["first"]
+    assert shown is not None
+    assert not isinstance(shown, list) or None not in shown
+    hidden = said["second"]
+    assert hidden is None or hidden == [None, None]
+
+
+def test_a_column_in_several_nested_conditions_is_refused_with_the_way_to_write_it() -> None:
+    nested = '~((rows.a.k == "u") & (rows.b.kind == "u")) & ~((rows.a.k == "u") & (rows.c.half == "l"))'
+    with pytest.raises(InputRefused, match=r"a\.k into several parts of the kind ~\(… & …\)"):
+        found(("it", f"count({nested})"))
 
 
 def test_one_definition_is_never_compared_with_itself() -> None:
