@@ -404,6 +404,15 @@ _OF_FIGURES = (
         "column",
     ),
     _row(
+        "EXACT_GROUPS_ASKED",
+        "{by} found that exact figures of {dataset}, version {version}, were asked for over other groups of "
+        "rows, or beside other versions, before.",
+        "put all groups on one page, where they are judged beside one another, or ask for noise; its "
+        "operator may raise policy.exact_pages of agent.toml",
+        "dataset",
+        "version",
+    ),
+    _row(
         "EXACT_ROWS_TOO_NEAR",
         "{by} found that exact figures of column {column} of {dataset}, version {version}, would be over "
         "rows that differ from those of an earlier job by fewer than the minimum group.",

@@ -50,6 +50,11 @@ class LocalPolicy(Section):
     refused_organisations: Annotated[tuple[Id, ...], pydantic.Field(strict=False, max_length=256)] = ()
     min_joined_rows: Annotated[int, within(0, 2**53, "rows")] = 10
     """A join that leaves fewer rows ends before anything is computed on them."""
+    exact_pages: Annotated[int, within(1, 1_000, "pages")] = 1
+    """How many pages may ask for exact figures over groups of a dataset's rows, each for other groups.
+
+    Groups of one page are judged beside one another; those of two pages are not, and may differ by one row.
+    """
     reveal_wait_ms: Annotated[int, within(0, 86_400_000, "milliseconds")] = 0
     """Time in which a person may still revoke after a computation, before this owner approves the reveal.
 

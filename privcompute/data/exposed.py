@@ -7,6 +7,7 @@ rows can be held against it, across versions: which are in one and not in the ot
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -78,26 +79,48 @@ class ExposedStore:
         sizes = [path.stat().st_size // 16 for path in self._paths(account, column)]
         return min(sizes, default=None)
 
-    def sets(self, account: str, column: str) -> Iterator[Marks]:
-        """Return the sets that are remembered, one at a time; raise ExposedError for a damaged file."""
+    def sets(self, account: str, column: str) -> Iterator[tuple[int, Marks]]:
+        """Return (version, set) of all that is remembered; raise ExposedError for a damaged file."""
         for path in self._paths(account, column):
             try:
                 content = read_bounded(path, _FILE_BYTES_MAX)
-                if _name(content) != path.name:
+                version = int(path.name.partition("-")[0])
+                if _name(version, content) != path.name:
                     raise ValueError
-                yield np.frombuffer(content, "<u8").reshape(-1, 2)
+                yield version, np.frombuffer(content, "<u8").reshape(-1, 2)
             except (OSError, ValueError) as error:
                 raise ExposedError(
                     f"{path}: damaged ({type(error).__name__}); restore it from backup: without it the agent"
                     " cannot tell what exact figures have given away"
                 ) from None
 
-    def remember(self, account: str, column: str, marks: Marks) -> None:
+    def remember(self, account: str, column: str, version: int, marks: Marks) -> None:
         """Write a set down durably (NotWritten); one that is there already costs nothing."""
         content = marks[np.lexsort((marks[:, 1], marks[:, 0]))].astype("<u8").tobytes()
-        path = self._folder(account, column) / _name(content)
+        path = self._folder(account, column) / _name(version, content)
         if not path.exists():
             write_private(path, content)
+
+    def asked(self, account: str) -> list[bytes]:
+        """Return hashes of what was asked of an account about groups; raise ExposedError if damaged."""
+        path = self._asked(account)
+        try:
+            content = json.loads(read_bounded(path, _FILE_BYTES_MAX))
+            return [bytes.fromhex(one) for one in content["asked"]]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ExposedError(
+                f"{path}: damaged ({type(error).__name__}); restore it from backup: without it the agent"
+                " cannot tell what exact figures have given away"
+            ) from None
+
+    def remember_asked(self, account: str, asked: Sequence[bytes]) -> None:
+        """Write down what was asked of an account about groups, durably (NotWritten)."""
+        write_private(self._asked(account), json.dumps({"asked": [one.hex() for one in asked]}).encode())
+
+    def _asked(self, account: str) -> Path:
+        return self._folder(account, "") / "asked.json"
 
     def _paths(self, account: str, column: str) -> list[Path]:
         return sorted(self._folder(account, column).glob("*.rows"))
@@ -107,5 +130,5 @@ class ExposedStore:
         return self.folder / key
 
 
-def _name(content: bytes) -> str:
-    return f"{hashlib.sha256(content).hexdigest()}.rows"
+def _name(version: int, content: bytes) -> str:
+    return f"{version}-{hashlib.sha256(content).hexdigest()}.rows"

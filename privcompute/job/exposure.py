@@ -1,9 +1,12 @@
 """What exact figures of an owner's columns may still tell: its agent's limits, over jobs and versions.
 
-Two limits go with an account and each of its columns that a grant does not give as `plain`. There are at
+Three limits go with an account and each of its columns that a grant does not give as `plain`. There are at
 most floor(rows / (2 min_group)) exact figures, rows being the fewest that any of them was over: so many
-random sums leave whoever reads them with the guess that the margins allow. And two sets of rows differ by
-none or by `min_group` and more, so that a figure of one job without that of another is of no fewer.
+random sums leave whoever reads them with the guess that the margins allow. Two sets of rows differ by none
+or by `min_group` and more, so that a figure of one job without that of another is of no fewer; rows of
+another version differ by so many at any rate, since that nothing changed tells something, too. And one page
+asks about groups of rows, since nobody can judge those of two beside one another: which figure is hidden
+follows from all that a page asks, and from their order.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from privcompute.errors import Fact
 from privcompute.job.enforcement import JobRefusal
 from privcompute.pages.work import ExactUse
 
-SPENT, TOO_NEAR = "EXACT_FIGURES_SPENT", "EXACT_ROWS_TOO_NEAR"
+SPENT, TOO_NEAR, ASKED = "EXACT_FIGURES_SPENT", "EXACT_ROWS_TOO_NEAR", "EXACT_GROUPS_ASKED"
 Rows = NDArray[np.int64]
 
 
@@ -37,7 +40,31 @@ class Exposure:
     """By column, of those that the grant does not give as `plain`."""
     before: Mapping[str, int]
     """Figures that the account gave away before this job, by column."""
+    groups: bytes
+    """A hash of all groups that figures are over, versions and the smallest group; b"" for all rows alone."""
+    pages_max: int
+    """How many pages may ask about groups, each for others than those before."""
     store: ExposedStore = field(repr=False)
+
+    def check_groups(self) -> None:
+        """Raise JobRefusal for groups that cannot be judged beside those of earlier jobs."""
+        if self.uses and self.groups:
+            self._asked()
+
+    def _asked(self) -> list[bytes]:
+        """Return what will have been asked about groups; raise JobRefusal when that is too much."""
+        asked = self.store.asked(self.account)
+        if self.groups in asked:
+            return asked
+        if len(asked) >= self.pages_max:
+            raise JobRefusal(
+                ASKED,
+                f"{self.dataset}: exact figures over other groups, or of other versions, were asked for"
+                f" {len(asked)} times; agent.toml allows {self.pages_max} (policy.exact_pages)",
+                dataset=self.dataset,
+                version=self.version,
+            )
+        return [*asked, self.groups]
 
     def check_figures(self, rows: int) -> None:
         """Raise JobRefusal when figures over so many rows, or fewer in an earlier job, are too many.
@@ -63,6 +90,8 @@ class Exposure:
         """
         ids = table.ids if table.schema.key else [str(row) for row in range(table.rows)]
         with self.store.alone():
+            if self.uses and self.groups:
+                self.store.remember_asked(self.account, self._asked())
             for column in sorted(self.uses):
                 cells = table.data[column]
                 places = [rows[name].tolist() for name in sorted(self.uses[column].rows) if name in rows]
@@ -72,19 +101,20 @@ class Exposure:
     def _judge(self, column: str, sets: Sequence[NDArray[np.uint64]]) -> None:
         known = list(self.store.sets(self.account, column))
         for marks in sets:
-            near = [apart for other in known if 0 < (apart := rows_apart(marks, other)) < self.min_group]
-            if near:
-                raise self._refusal(
-                    TOO_NEAR,
-                    column,
-                    f"its {len(marks)} rows differ by {near[0]} from others that exact figures were over, and"
-                    f" groups have {self.min_group} or more",
-                )
-            known.append(marks)
+            for version, other in known:
+                apart = rows_apart(marks, other)
+                if apart < self.min_group and (apart > 0 or version != self.version):
+                    raise self._refusal(
+                        TOO_NEAR,
+                        column,
+                        f"its {len(marks)} rows differ by {apart} from those of version {version} that exact"
+                        f" figures were over, and groups have {self.min_group} or more",
+                    )
+            known.append((self.version, marks))
         if len(known) > SETS_MAX:
             raise self._refusal(SPENT, column, f"exact figures were over {SETS_MAX} different sets of rows")
         for marks in sets:
-            self.store.remember(self.account, column, marks)
+            self.store.remember(self.account, column, self.version, marks)
 
     def _refusal(self, code: str, column: str, text: str) -> JobRefusal:
         known: dict[str, Fact] = {"dataset": self.dataset, "version": self.version, "column": column}

@@ -53,6 +53,15 @@ def versions_of(spec: JobSpec, work: PageWork, number: int) -> bytes:
     return _versions([spec.inputs[place] for place in work.joined[number]])
 
 
+def asked_groups(work: PageWork, spec: JobSpec, place: int) -> bytes:
+    """Return a hash of the groups of a job's exact figures, its versions and smallest group; b"" for none."""
+    asked = work.exact_groups(place)
+    if not asked:
+        return b""
+    inputs = sorted([one.name, one.dataset, str(one.version)] for one in spec.inputs)
+    return sha256(encode_value(["assent/exact-groups", asked, spec.min_group, inputs])).digest()
+
+
 def _versions(inputs: Sequence[GrantedInput]) -> bytes:
     joined = sorted(f"{one.dataset}@{one.version}" for one in inputs)
     return sha256(encode_value(["assent/joined-versions", joined])).digest()
@@ -105,4 +114,5 @@ def judge_own_data(
     if findings:
         raise JobRefusal(findings[0].code, findings[0].text)
     if exposure is not None:
+        exposure.check_groups()
         exposure.check_figures(own.rows if own.joined is None else len(own.joined))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -43,15 +43,20 @@ OnStage = Callable[[StageDone | JoinJudged], None]
 COUNT_BYTES = 8
 
 
-def join_of(job: bytes, owners: Iterable[int], number: int) -> PsiSpec:
-    """Return the PSI of these owners' parties, in any order: in party order, the last one is the matcher.
+def join_of(
+    job: bytes, owners: Iterable[int], number: int, interested: Sequence[Collection[int]] = ()
+) -> PsiSpec:
+    """Return the PSI of these owners' parties, in any order: the last one that may match is the matcher.
 
     `job` is the 32-byte job id and `number` tells its joins apart: together they separate the points of one
-    join from those of all others.
+    join from those of all others. The matcher learns how many rows are common before anybody judges whether
+    these are enough, so it is none of the first of `interested` that leaves one.
     """
     ring = tuple(sorted(owners))
+    others = [[party for party in ring if party not in some] for some in interested]
+    matcher = next((left[-1] for left in others if left), ring[-1])
     context = digest("assent/psi/job", job + number.to_bytes(4, "big"))
-    return PsiSpec(context, ring, matcher=ring[-1])
+    return PsiSpec(context, ring, matcher=matcher)
 
 
 def join_stage(number: int) -> str:
@@ -65,6 +70,7 @@ class RunPlan:
 
     job: str
     spec: JobSpec
+    initiator: str
     work: PageWork
     me: int
     peers: Mapping[int, Peer]
@@ -97,7 +103,10 @@ class RunPlan:
 
     def join_of(self, number: int) -> PsiSpec:
         """Return one of the job's joins."""
-        return join_of(self.job_bytes, self.owners_of(number), number)
+        orgs = [one.org for one in self.spec.participants]
+        asks = {party for party, org in enumerate(orgs) if org == self.initiator}
+        reads = {party for party, org in enumerate(orgs) if org in self.spec.receivers}
+        return join_of(self.job_bytes, self.owners_of(number), number, (asks | reads, asks))
 
     def owners_of(self, number: int) -> tuple[int, ...]:
         """Return the parties whose data one of the job's joins is of, ascending."""
@@ -307,7 +316,7 @@ class JobRun:
             self._identifiers(),
             random=secrets.token_bytes,
             progress=self._on_progress,
-            check_size=self._check_size,
+            check_size=lambda party, rows: self._check_size(number, party, rows),
             check_common=lambda common: self._require_rows(number, common),
             agree=agree,
         )
@@ -365,8 +374,11 @@ class JobRun:
             raise ProgramFault("an owner without a table")
         return self.plan.table.ids
 
-    def _check_size(self, party: int, rows: int) -> None:
+    def _check_size(self, number: int, party: int, rows: int) -> None:
+        """Go on if a party brings no more rows than we take, and no fewer than may be common."""
         check_rows(party, rows, self.plan.max_party_rows)
+        if rows < self.plan.work.least_rows(self.plan.spec.min_group):
+            self._require_rows(number, rows)
 
     def _require_rows(self, number: int, rows: int) -> None:
         """Go on if a join has rows enough; the ledger learns it of the last, or of the first that has not."""

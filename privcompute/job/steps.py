@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.values import Value
 from privcompute.causes import LEDGER_REFUSED
+from privcompute.config import LocalPolicy
 from privcompute.data.commitments import input_commitment
 from privcompute.data.datasets import DatasetError, DatasetStore, LocalDataset, OpenedDataset, open_dataset
 from privcompute.data.exposed import ExposedStore
@@ -19,7 +20,7 @@ from privcompute.job.enforcement import JobRefusal, OwnFacts, check_job
 from privcompute.job.environment import AgentIdentity, AgentStores, OwnNode
 from privcompute.job.exposure import Exposure, account_of
 from privcompute.job.holding import shares_digest
-from privcompute.job.inputs import input_column, judge_own_data
+from privcompute.job.inputs import asked_groups, input_column, judge_own_data
 from privcompute.job.meeting import Invitation
 from privcompute.job.profiles import check_runnable
 from privcompute.job.runner import RunPlan
@@ -113,21 +114,33 @@ async def judge_input(
 ) -> None:
     """Judge our own data before we bind; raise JobRefusal with a code that tells others no number."""
     work, least = await job_work(reader, view), identity.policy.min_joined_rows
-    exposure = await exposure_of(reader, stores.exposed, view, work, _place_of(view, identity.org))
+    place = _place_of(view, identity.org)
+    exposure = await exposure_of(reader, identity.policy, stores.exposed, view, work, place)
     await asyncio.to_thread(judge_own_data, work, view.spec, opened, stores.joins, least, exposure)
 
 
 async def exposure_of(
-    reader: ChainReader, store: ExposedStore, view: JobView, work: PageWork, place: int
+    reader: ChainReader,
+    policy: LocalPolicy,
+    store: ExposedStore,
+    view: JobView,
+    work: PageWork,
+    place: int,
 ) -> Exposure:
     """Return what exact figures take of one of our datasets, but for what its grant gives as `plain`."""
     one = view.spec.inputs[place]
     grant = await reader.state("grants", "grants", one.grant)
     granted = {} if grant is None else grant["columns"]
-    uses = {name: use for name, use in work.exact_uses(place).items() if granted.get(name) != "plain"}
-    before = await figures_before(reader, one.dataset)
     return Exposure(
-        one.dataset, one.version, account_of(one.dataset), view.spec.min_group, uses, before, store
+        dataset=one.dataset,
+        version=one.version,
+        account=account_of(one.dataset),
+        min_group=view.spec.min_group,
+        uses={name: use for name, use in work.exact_uses(place).items() if granted.get(name) != "plain"},
+        before=await figures_before(reader, one.dataset),
+        groups=asked_groups(work, view.spec, place),
+        pages_max=policy.exact_pages,
+        store=store,
     )
 
 
@@ -169,11 +182,14 @@ async def make_plan(
     """Gather what a run needs; the spec's deadlines bound its spans, and so does this owner's policy."""
     policy, work = identity.policy, await job_work(reader, view)
     place = None if opened is None else _place_of(view, identity.org)
-    exposure = None if place is None else await exposure_of(reader, stores.exposed, view, work, place)
+    exposure = None
+    if place is not None:
+        exposure = await exposure_of(reader, policy, stores.exposed, view, work, place)
     compute_ms = max(0, view.deadline_ms - now_ms)
     return RunPlan(
         job=view.id,
         spec=view.spec,
+        initiator=view.initiator,
         work=work,
         me=[one.org for one in view.spec.participants].index(identity.org),
         peers=await reader.peers(view.spec, identity.org),

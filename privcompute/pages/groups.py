@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from contracts.pages.labels import Atom, Labels, bits_of
+from contracts.pages.limits import Gas
 from contracts.pages.plan import Plan
 from contracts.pages.releases import SHARES, ReleaseAsked
 from contracts.pages.types import is_rows
@@ -19,6 +21,8 @@ from privcompute.pages.columns import InputRefused
 
 COUNT = -1
 """What numbers of rows are about; else the number of a dataset of the plan, whose columns are summed."""
+LABEL_GAS = 1 << 40
+"""The plan was derived within its gas; deriving its labels again cannot cost more than that."""
 _OF_LOOPS = frozenset({"repeat", "step", "carry", "again", "after"})
 Family = tuple[str, int]
 """Rows, and what is counted or summed."""
@@ -90,11 +94,14 @@ def _figure(plan: Plan, labels: Labels, atom: Atom, receivers: set[str]) -> Figu
     graph, node = plan.graph, atom.node
     name, args = graph.name(node), graph.args[node]
     by = {"sum": None, "group_sum": args[min(1, len(args) - 1)], "group_count": args[0]}[name]
-    rows = args[{"sum": 1, "group_sum": 2, "group_count": 1}[name] :]
+    masks = args[{"sum": 1, "group_sum": 2, "group_count": 1}[name] :]
+    rows = tuple([part for mask in masks for part in _conjunction(plan, mask)])
     choice, about = Choice(by, rows), list[tuple[int, Choice]]()
     bits = name != "group_count" and graph.cells[args[0]].kind == "bit"
     if name == "group_count":
         about.append((COUNT, choice))
+        columns = bits_of(labels.of[args[0]].values)
+        about += [(graph.columns[column].dataset, Choice(None, rows)) for column in columns]
     elif name == "sum" and bits:
         choice = Choice(args[0], rows)
         about.append((COUNT, choice))
@@ -144,13 +151,14 @@ def _beside(plan: Plan, labels: Labels, node: int, column: int) -> tuple[int, ..
 
 
 def _conjunction(plan: Plan, node: int) -> list[int]:
-    """Return the bits of which all hold where those of a node do."""
+    """Return the bits of which all hold where those of a node do; joined rows are all that there are."""
     found, pending = dict[int, None](), [node]
     while pending:
         one = pending.pop()
-        if plan.graph.name(one) == "and":
-            pending += plan.graph.args[one]
-        else:
+        name, args, attrs = plan.graph.name(one), plan.graph.args[one], plan.graph.attrs[one]
+        if name == "and":
+            pending += args
+        elif name != "join" and (name, attrs[:1]) != ("fill", ("1",)):
             found[one] = None
     return sorted(found)
 
@@ -200,6 +208,50 @@ def _check_loops(plan: Plan, figure: Figure) -> None:
 
 def _said(rows: str) -> str:
     return "joined rows" if is_rows(rows) and rows.startswith("n:join") else "rows"
+
+
+def questions(plan: Plan) -> tuple[bytes, frozenset[int]]:
+    """Return a hash of all groups that exact figures are over, and the datasets whose columns they are about.
+
+    It is the same for two plans that choose rows by the same columns in the same way and order, whose figures
+    are then hidden alike. Figures over all rows are of no group.
+    """
+    owners = [plan.datasets[column.dataset].owner for column in plan.graph.columns]
+    figures = exact_figures(plan, Labels(plan.graph, owners, Gas(LABEL_GAS))).chosen
+    names, parts, datasets = _Names(plan), list[bytes](), set[int]()
+    for node in sorted(figures):
+        for about, choice in figures[node].about:
+            what = "" if about == COUNT else plan.datasets[about].name
+            parts += [figures[node].rows.encode(), what.encode(), names.of_choice(choice)]
+            if about != COUNT and choice != Choice():
+                datasets.add(about)
+    return _hash(parts), frozenset(datasets)
+
+
+class _Names:
+    """Names of nodes that say what they compute, by the names of datasets and columns."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._of: list[bytes] = []
+        graph = plan.graph
+        for node in range(len(graph)):
+            said = list(graph.attrs[node])
+            if graph.name(node) == "column":
+                read = graph.columns[int(said[0])]
+                said = [plan.datasets[read.dataset].name, read.column]
+            parts = [graph.name(node).encode(), *[one.encode() for one in said]]
+            parts += [self._of[arg] for arg in graph.args[node]]
+            self._of.append(_hash(parts))
+
+    def of_choice(self, choice: Choice) -> bytes:
+        """Return the name of what chooses rows."""
+        by = b"" if choice.by is None else self._of[choice.by]
+        return _hash([by, *sorted({self._of[node] for node in choice.rows})])
+
+
+def _hash(parts: Sequence[bytes]) -> bytes:
+    return sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest()
 
 
 def said_family(plan: Plan, about: int) -> str:

@@ -21,14 +21,12 @@ from contracts.pages.plan import Plan
 from contracts.pages.releases import SHARES
 from contracts.pages.types import Cells
 from privcompute.pages.families import Families
-from privcompute.pages.groups import ExactFigures, Figure, exact_figures
+from privcompute.pages.groups import LABEL_GAS, ExactFigures, Figure, exact_figures
 from privcompute.pages.making import CELLWISE, Making, PlanStep
 from privcompute.pages.masks import Masks
 
 _MASKED = {"sum": 1, "group_sum": 2, "group_count": 1, "greatest": 1, "least": 1, "sort": 2}
 """Where primitives take the bits of rows that count, if they take any."""
-_LABEL_GAS = 1 << 40
-"""The plan was derived within its gas; deriving its labels again cannot cost more than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ def prepare(plan: Plan, min_group: int) -> PlanSteps:
 
 def _guarded(plan: Plan) -> ExactFigures:
     owners = [plan.datasets[column.dataset].owner for column in plan.graph.columns]
-    return exact_figures(plan, Labels(plan.graph, owners, Gas(_LABEL_GAS)))
+    return exact_figures(plan, Labels(plan.graph, owners, Gas(LABEL_GAS)))
 
 
 class _Preparing:

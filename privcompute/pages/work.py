@@ -27,6 +27,7 @@ from privcompute.pages.columns import InputColumn, InputRefused, JobInput
 from privcompute.pages.costing import estimate_of
 from privcompute.pages.estimate import Estimate, of_join
 from privcompute.pages.evaluate import SHARED_BOUND, check_plan, evaluate
+from privcompute.pages.groups import questions
 from privcompute.pages.inputs import OwnDataset, PageRun, RowsOfJoin, size_of
 from privcompute.pages.judging import Finding, OwnTable, cells_finding, judged
 from privcompute.pages.placing import place
@@ -152,6 +153,11 @@ class PageWork:
                     figures = before.figures + release.figures.value(sizes)
                     found[read.column] = ExactUse(figures, before.rows | frozenset(release.rows))
         return found
+
+    def exact_groups(self, place: int) -> bytes:
+        """Return a hash of the groups that exact figures are over; b"" if none is about an input."""
+        asked, datasets = questions(self.plan)
+        return asked if place in [self.places[number] for number in datasets] else b""
 
     def rows_named(
         self, place: int, table_rows: int, matched: Mapping[int, NDArray[np.int64]]

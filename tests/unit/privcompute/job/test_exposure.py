@@ -31,10 +31,20 @@ def table(*, changed: int = 0) -> TypedTable:
 
 
 def exposure(
-    folder: Path, figures: int = 1, before: Mapping[str, int] | None = None, least: int = 10
+    folder: Path, figures: int = 1, before: Mapping[str, int] | None = None, **more: Any
 ) -> Exposure:
-    uses = {"income": ExactUse(figures, frozenset({WHOLE}))}
-    return Exposure("a/people", 2, "a/people", least, uses, before or {}, ExposedStore(folder))
+    given: dict[str, Any] = {
+        "dataset": "a/people",
+        "version": 2,
+        "account": "a/people",
+        "min_group": 10,
+        "uses": {"income": ExactUse(figures, frozenset({WHOLE}))},
+        "before": before or {},
+        "groups": b"",
+        "pages_max": 1,
+        "store": ExposedStore(folder),
+    }
+    return Exposure(**given | more)
 
 
 def said(work: Any) -> str:
@@ -42,13 +52,14 @@ def said(work: Any) -> str:
     try:
         work()
     except JobRefusal as refusal:
-        named = refusal.detail == {"dataset": "a/people", "version": 2, "column": "income"}
+        named = refusal.detail | {"version": 2} == {"dataset": "a/people", "version": 2, "column": "income"}
         return refusal.reason if named else f"{refusal.reason} {refusal.detail}"
     return ""
 
 
-def judged(folder: Path, rows: Any, **more: Any) -> str:
-    return said(lambda: exposure(folder).judge(table(**more), {WHOLE: np.asarray(rows, np.int64)}))
+def judged(folder: Path, rows: Any, changed: int = 0, **more: Any) -> str:
+    found = exposure(folder, **more)
+    return said(lambda: found.judge(table(changed=changed), {WHOLE: np.asarray(rows, np.int64)}))
 
 
 @pytest.mark.parametrize(
@@ -82,12 +93,13 @@ def test_one_row_for_another_is_two_rows_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "code"), [(0, ""), (1, "EXACT_ROWS_TOO_NEAR"), (9, "EXACT_ROWS_TOO_NEAR"), (10, "")]
+    ("changed", "code"),
+    [(0, "EXACT_ROWS_TOO_NEAR"), (1, "EXACT_ROWS_TOO_NEAR"), (9, "EXACT_ROWS_TOO_NEAR"), (10, "")],
 )
 def test_a_version_in_which_few_cells_are_others_is_too_near(tmp_path: Path, changed: int, code: str) -> None:
-    """Both versions hold the same people, so the difference of two sums is what one person's cell grew by."""
+    """Both versions hold the same people: the difference of two sums is what one person's cell grew by."""
     assert judged(tmp_path, range(100)) == ""
-    assert judged(tmp_path, range(100), changed=changed) == code
+    assert judged(tmp_path, range(100), changed=changed, version=3) == code
 
 
 def test_what_is_refused_is_not_remembered(tmp_path: Path) -> None:
@@ -98,7 +110,7 @@ def test_what_is_refused_is_not_remembered(tmp_path: Path) -> None:
 
 def test_two_joins_of_one_job_are_held_against_one_another(tmp_path: Path) -> None:
     uses = {"income": ExactUse(1, frozenset({WHOLE, "n:join2"}))}
-    both = Exposure("a/people", 2, "a/people", 10, uses, {}, ExposedStore(tmp_path))
+    both = exposure(tmp_path, uses=uses)
     rows = {WHOLE: np.arange(100), "n:join2": np.arange(1, 100)}
     assert said(lambda: both.judge(table(), rows)) == "EXACT_ROWS_TOO_NEAR"
 
@@ -106,7 +118,7 @@ def test_two_joins_of_one_job_are_held_against_one_another(tmp_path: Path) -> No
 def test_other_accounts_and_columns_are_others(tmp_path: Path) -> None:
     store = ExposedStore(tmp_path)
     marks = marks_of(["a", "b"], np.array([1, 2]))
-    store.remember("a/people", "income", marks)
+    store.remember("a/people", "income", 1, marks)
     assert store.least_rows("a/people", "age") is None
     assert store.least_rows("a/peoplei", "ncome") is None
     assert store.least_rows("a/people", "income") == 2
@@ -114,7 +126,7 @@ def test_other_accounts_and_columns_are_others(tmp_path: Path) -> None:
 
 def test_a_damaged_memory_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     store = ExposedStore(tmp_path)
-    store.remember("a/people", "income", marks_of(["a", "b"], np.array([1, 2])))
+    store.remember("a/people", "income", 1, marks_of(["a", "b"], np.array([1, 2])))
     (path,) = tmp_path.glob("*/*.rows")
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ExposedError, match=r"restore it from backup"):
@@ -127,3 +139,28 @@ def test_rows_apart_are_counted_once_each() -> None:
     other = marks_of(ids[2:], np.where(np.arange(2, 50) == 7, 0, np.arange(2, 50)))
     assert rows_apart(one, one[::-1]) == 0
     assert rows_apart(one, other) == rows_apart(other, one) == 3
+
+
+ASKED = "EXACT_GROUPS_ASKED {'dataset': 'a/people', 'version': 2}"
+
+
+def test_one_page_asks_about_groups_and_may_ask_again(tmp_path: Path) -> None:
+    assert judged(tmp_path, range(100), groups=b"a") == ""
+    assert judged(tmp_path, range(100), groups=b"a") == ""
+    assert judged(tmp_path, range(100)) == "", "all rows are no group"
+    assert judged(tmp_path, range(100), groups=b"b") == ASKED
+    assert said(lambda: exposure(tmp_path, groups=b"b").check_groups()) == ASKED
+    assert said(lambda: exposure(tmp_path, groups=b"a").check_groups()) == ""
+
+
+def test_an_owner_may_let_more_pages_ask_about_groups(tmp_path: Path) -> None:
+    assert judged(tmp_path, range(100), groups=b"a") == ""
+    assert judged(tmp_path, range(100), groups=b"b", pages_max=2) == ""
+    assert judged(tmp_path, range(100), groups=b"c", pages_max=2) == ASKED
+
+
+def test_columns_that_are_granted_as_they_are_have_no_limits(tmp_path: Path) -> None:
+    free = exposure(tmp_path, uses={}, groups=b"a")
+    free.check_groups()
+    free.judge(table(), {WHOLE: np.arange(5)})
+    assert judged(tmp_path, range(100), groups=b"b") == ""

@@ -20,7 +20,7 @@ from privcompute.data.results import JoinStore
 from privcompute.data.sources import DataSource, open_source
 from privcompute.data.tables import read_table
 from privcompute.job.enforcement import JobRefusal
-from privcompute.job.exposure import SPENT
+from privcompute.job.exposure import ASKED, SPENT
 from privcompute.job.failures import cause_of
 from privcompute.job.inputs import input_column, joined_versions, judge_own_data
 from privcompute.job.view import GrantedInput
@@ -94,7 +94,9 @@ def test_no_probe_gets_more_than_a_code_and_the_name_of_the_version(
             assert dict(told.detail) == {"dataset": DATASET, "version": 1, "stage": "data"}
     assert len(probes()) > 80
     assert answers == {None, "DATA_TOO_FEW_ROWS", "DATA_OUT_OF_RANGE"}
-    assert len([*CODES, SPENT]) + 1 == 5, "docs/decisions/preflight.md counts 2.4 bits an answer by these"
+    assert len([*CODES, SPENT, ASKED]) + 1 == 6, (
+        "docs/decisions/preflight.md counts 2.6 bits an answer by these"
+    )
 
 
 def test_an_answer_depends_on_nothing_that_a_requester_draws(opened: OpenedDataset, tmp_path: Path) -> None:

@@ -462,10 +462,10 @@ async def test_rows_of_exact_figures_are_held_against_those_of_earlier_jobs_afte
     world.agents["bureau"] = replace(agent, stores=replace(agent.stores, exposed=store))
     assert store.least_rows("bureau/data", "amount") == COMMON
     assert await world.run(world.propose(STATISTICS, FIGURES, 1)) == "certified", "the same rows again"
-    (marks,) = store.sets("bureau/data", "amount")
+    ((version, marks),) = store.sets("bureau/data", "amount")
     for path in store.folder.glob("*/*.rows"):
         path.unlink()
-    store.remember("bureau/data", "amount", marks[1:])
+    store.remember("bureau/data", "amount", version, marks[1:])
     job = world.propose(STATISTICS, FIGURES, 2)
     assert await world.run(job) == "aborted"
     assert world.ledger.chain.entry("jobs", "ends", job)["cause"] == "EXACT_ROWS_TOO_NEAR"

@@ -224,3 +224,19 @@ def test_grants_are_held_against_what_follows_and_types_that_pages_lack_are_not_
     assert derived.uses == {"loans": {"amount": "plain"}}
     strange = InputColumn("at", "strange", "plain")
     assert known_types((*columns("loans"), strange)) == columns("loans")
+
+
+@pytest.mark.parametrize(
+    ("asks", "reads", "matcher"),
+    [(0, [0], 2), (2, [2], 1), (2, [1], 0), (1, [0, 2], 2), (2, [0, 1, 2], 1)],
+)
+def test_who_asks_or_reads_does_not_count_the_common_rows_first(
+    asks: int, reads: list[int], matcher: int
+) -> None:
+    """The matcher knows their number before it is judged: an owner without an interest, if there is one."""
+    assert join_of(bytes(32), range(3), 0, ({asks, *reads}, {asks})).matcher == matcher
+
+
+def test_of_two_owners_the_one_that_did_not_ask_matches() -> None:
+    assert join_of(bytes(32), (0, 1), 0, ({0, 1}, {1})).matcher == 0
+    assert join_of(bytes(32), (0, 1), 0, ({0, 1}, {0})).matcher == 1

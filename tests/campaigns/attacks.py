@@ -1,0 +1,509 @@
+"""Attacks on results: each asks what one person's answer is, as well as we know how to ask it.
+
+Everybody has an answer `y`, yes or no; the person sought is `target`. The receiver knows who is joined, how many say yes,
+every registered category of everybody, and what an attack says besides. What a trial returns is what the
+attacker says, and what it would say from that knowledge alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privcompute.data.schema import Column
+from privcompute.pages.judging import OwnTable
+from tests.campaigns.consortium import Consortium, Dataset, Refused
+
+LEAST = 10
+"""The smallest group of every grant."""
+KNOWN = LEAST // 2 - 1
+"""Members of a group whose answers an attacker may know beforehand."""
+ROWS = 80
+YES = '(rows.people.y == "yes")'
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an attacker says of a trial, and what it is held against."""
+
+    answer: int | None
+    """None where the figures tell it nothing: it then guesses."""
+    guess: int
+    truth: int
+    code: str = ""
+    """What refused the job, or the last of several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """An attack of one kind."""
+
+    name: str
+    knows: str
+    trial: Callable[[World], Said]
+    whole: bool = True
+    """Whether whoever says of a figure that is hidden counts: False where refusals alone are asked for."""
+
+
+class World:
+    """One trial: three owners, of whom `clubs` is an accomplice, and a person whose answer is sought."""
+
+    def __init__(self, random: np.random.Generator, folder: Path) -> None:
+        self.random = random
+        self.consortium = Consortium(folder, random, LEAST, frozenset({"clubs"}))
+        self.ids = np.array([f"p{number:03}" for number in range(ROWS)], dtype=object)
+        self.target = int(random.integers(ROWS))
+        self.yes = random.random(ROWS) < 0.5
+        self.kind = random.integers(0, 3, ROWS)
+        self.rare = np.arange(ROWS) == self.target
+
+    # --- datasets -----------------------------------------------------------------------------------------
+    @property
+    def truth(self) -> int:
+        """The answer of the person sought."""
+        return int(self.yes[self.target])
+
+    def people(self, yes: NDArray[np.bool_] | None = None, keep: NDArray[np.bool_] | None = None) -> Dataset:
+        """Return the victim's dataset."""
+        yes, keep = self.yes if yes is None else yes, np.ones(ROWS, bool) if keep is None else keep
+        cells = {
+            "id": self.ids[keep], "y": texts(yes, "yes", "no")[keep],
+            "score": yes.astype(np.int64)[keep], "twice": 2 * yes.astype(np.int64)[keep],
+        }  # fmt: skip
+        columns = (key(), category("y", "no", "yes"), Column("score", "integer"), Column("twice", "integer"))
+        return Dataset("people", columns, cells)
+
+    def homes(self) -> Dataset:
+        """Return an honest owner's dataset, one of whose registered categories holds the person sought alone."""
+        kinds = np.array(["a", "b", "c"], dtype=object)[self.kind]
+        cells = {"id": self.ids, "kind": kinds, "rare": texts(self.rare, "rare", "usual")}
+        return Dataset("homes", (key(), category("kind", "a", "b", "c"), category("rare", "rare", "usual")), cells)
+
+    def clubs(self, *bits: NDArray[np.bool_], keep: NDArray[np.bool_] | None = None, **more: Any) -> Dataset:
+        """Return the accomplice's dataset: columns g0, g1, … that say in or out, and others as they are."""
+        keep = np.ones(ROWS, bool) if keep is None else keep
+        cells = {"id": self.ids[keep]} | {f"g{n}": texts(one, "in", "out")[keep] for n, one in enumerate(bits)}
+        columns = [key(), *[category(f"g{n}", "in", "out") for n in range(len(bits))]]
+        for name, numbers in more.items():
+            cells[name] = numbers[keep]
+            columns.append(Column(name, "integer"))
+        return Dataset("clubs", tuple(columns), cells)
+
+    # --- asking -------------------------------------------------------------------------------------------
+    def ask(self, *figures: str, receiver: str = "auditor", **datasets: Dataset) -> dict[str, Any]:
+        """Return figures f0, f1, … of a page over the joined datasets; raise Refused."""
+        held = {"people": self.people(), "homes": self.homes(), "clubs": self.clubs()} | datasets
+        body = "\n".join(
+            f'    release({figure}, to="{receiver}", exact=True, name="f{number}")'
+            for number, figure in enumerate(figures)
+        )
+        names = ", ".join(held)
+        page = f'"""Figures."""\n\n\ndef run({names}):\n    rows = join({names})\n{body}\n'
+        return self.consortium.job(page, held, receiver, receiver)
+
+    def coin(self) -> int:
+        """Return a guess of somebody who knows nothing."""
+        return int(self.random.integers(2))
+
+    def majority(self, among: NDArray[np.bool_] | None = None) -> int:
+        """Return the guess of whoever knows how many among some say yes."""
+        some = self.yes if among is None else self.yes[among]
+        share = some.mean()
+        return self.coin() if share == 0.5 else int(share > 0.5)
+
+    def said(self, answer: int | None, code: str = "", guess: int | None = None) -> Said:
+        """Return what the attacker says."""
+        return Said(answer, self.majority() if guess is None else guess, self.truth, code)
+
+
+def key() -> Column:
+    """Return the column of identifiers."""
+    return Column("id", "text")
+
+
+def category(name: str, *categories: str) -> Column:
+    """Return a column of registered categories."""
+    return Column(name, "category", categories=categories)
+
+
+def texts(bits: NDArray[np.bool_], yes: str, no: str) -> NDArray[Any]:
+    """Return bits as categories."""
+    return np.where(bits, yes, no).astype(object)
+
+
+def difference(whole: Any, rest: Any) -> int | None:
+    """Return what a figure without another says of the one person between them, if both are shown."""
+    if whole is None or rest is None:
+        return None
+    left = round(float(whole) - float(rest))
+    return left if left in (0, 1) else None
+
+
+def tried(world: World, ask: Callable[[], int | None], guess: int | None = None) -> Said:
+    """Return what comes of asking, or the code that refuses it."""
+    try:
+        return world.said(ask(), guess=guess)
+    except Refused as refused:
+        return world.said(None, refused.code, guess)
+
+
+# --- differences within a page -----------------------------------------------------------------------------
+MOST = '(rows.homes.rare == "usual")'
+
+
+def _differencing(world: World) -> Said:
+    def ask() -> int | None:
+        found = world.ask("sum(rows.people.score)", f"sum(rows.people.score, where={MOST})")
+        return difference(found["f0"], found["f1"])
+
+    return tried(world, ask)
+
+
+def _hidden_total(world: World) -> Said:
+    """The figure of the rest, moved to where a mark might be forgotten."""
+    rest = f"sum(rows.people.score, where={MOST})"
+    words = (
+        f"stack([{rest}, {rest}]).T[0]", f"sum(stack([{rest}, 0 * {rest}]))",
+        f"greatest(stack([{rest}, 0 * {rest}]))", f"where({rest} > 0, {rest}, 0)",
+    )  # fmt: skip
+    word = words[int(world.random.integers(len(words)))]
+
+    def ask() -> int | None:
+        found = world.ask("sum(rows.people.score)", word)
+        return difference(found["f0"], found["f1"])
+
+    return tried(world, ask)
+
+
+def _three_figures(world: World) -> Said:
+    """All rows without two conditions that leave one person out."""
+    a = '(rows.homes.kind == "a")'
+
+    def ask() -> int | None:
+        found = world.ask(
+            f"sum(rows.people.score, where={a} & {MOST})", f"sum(rows.people.score, where=~{a} & {MOST})",
+            "sum(rows.people.score)",
+        )  # fmt: skip
+        both = None if None in (found["f0"], found["f1"]) else found["f0"] + found["f1"]
+        return difference(found["f2"], both)
+
+    return tried(world, ask)
+
+
+def _zero_cells(world: World) -> Said:
+    """Whether leaving the person out changes who says yes: shown and equal means no."""
+
+    def ask() -> int | None:
+        found = world.ask(f"count({YES})", f"count({YES} & {MOST})")
+        if found["f0"] is None or found["f1"] is None:
+            return None if found["f0"] is None else 1 if world.consortium.min_group == 1 else None
+        return difference(found["f0"], found["f1"])
+
+    return tried(world, ask)
+
+
+_WORDS = (
+    ("sum(rows.people.score)", f"sum(rows.people.twice, where={MOST}) / 2"),
+    (f"count({YES})", f"sum(rows.people.score, where={MOST})"),
+    ("sum(rows.people.score, by=rows.homes.kind)", 'sum(rows.people.twice, by=rows.homes.kind, where={}) / 2'.format(MOST)),
+    (f"sum({YES}, by=rows.homes.kind)", f"sum({YES} & {MOST}, by=rows.homes.kind)"),
+    (f"sum({YES}, by=rows.homes.kind)", f"sum({YES}, by=rows.homes.kind, where={MOST})"),
+    (f"mean({YES}) * count(rows)", f"mean({YES}, where={MOST}) * (count(rows) - 1)"),
+    ("sum(rows.people.score * rows.people.score)", f"sum(rows.people.score, where={MOST})"),
+)
+
+
+def _other_words(world: World) -> Said:
+    first, second = _WORDS[int(world.random.integers(len(_WORDS)))]
+
+    def ask() -> int | None:
+        found = world.ask(first, second)
+        one, other = np.array(found["f0"], object), np.array(found["f1"], object)
+        if None in one.flat or None in other.flat:
+            return None
+        return difference(one.astype(float).sum(), other.astype(float).sum())
+
+    return tried(world, ask)
+
+
+def _twin_groupings(world: World) -> Said:
+    """Two groupings of an accomplice that agree about everybody but one."""
+    first = world.random.random(ROWS) < 0.5
+    second = first ^ world.rare
+
+    def ask() -> int | None:
+        clubs = world.clubs(first, second)
+        found = world.ask(
+            "sum(rows.people.score, by=rows.clubs.g0)", "sum(rows.people.score, by=rows.clubs.g1)", clubs=clubs
+        )
+        if None in (*found["f0"], *found["f1"]):
+            return None
+        change = found["f0"][0] - found["f1"][0]
+        return abs(int(change)) if abs(change) in (0, 1) else None
+
+    return tried(world, ask)
+
+
+# --- reconstruction ------------------------------------------------------------------------------------------
+def _reconstruct(world: World, groupings: int) -> Said:
+    """Random groupings of an accomplice, solved for everybody's answer (Dinur and Nissim 2003)."""
+    bits = [world.random.random(ROWS) < 0.5 for _ in range(groupings)]
+
+    def ask() -> int | None:
+        figures = [f"sum(rows.people.score, by=rows.clubs.g{number})" for number in range(groupings)]
+        found = world.ask(*figures, clubs=world.clubs(*bits))
+        rows, sums = [np.ones(ROWS)], [float(world.yes.sum())]
+        for number, one in enumerate(bits):
+            values = found[f"f{number}"]
+            if None not in values:
+                rows.append(one.astype(float))
+                sums.append(float(values[0]))
+        mean = world.yes.mean()
+        solved = np.linalg.lstsq(np.array(rows), np.array(sums) - mean * np.array(rows).sum(axis=1), rcond=None)[0]
+        value = mean + solved[world.target]
+        return world.coin() if abs(value - 0.5) < 1e-9 else int(value > 0.5)
+
+    return tried(world, ask)
+
+
+def _reconstruction_whole(world: World) -> Said:
+    return _reconstruct(world, 31)
+
+
+def _reconstruction_allowed(world: World) -> Said:
+    return _reconstruct(world, ROWS // (2 * LEAST) // 2)
+
+
+def _crafted_groups(world: World) -> Said:
+    """The smallest group that may be shown, of the person and as many others whose answers are known as is assumed."""
+    members = world.rare.copy()
+    others = world.random.permutation(np.flatnonzero(~world.rare))
+    members[others[: LEAST - 1]] = True
+    unknown = members.copy()
+    unknown[others[:KNOWN]] = False
+
+    def ask() -> int | None:
+        (value,) = [world.ask('sum(rows.people.score, where=rows.clubs.g0 == "in")', clubs=world.clubs(members))["f0"]]
+        if value is None:
+            return None
+        left = float(value) - world.yes[others[:KNOWN]].sum()
+        share = left / unknown.sum()
+        return world.coin() if share == 0.5 else int(share > 0.5)
+
+    return tried(world, ask, guess=world.majority(unknown))
+
+
+# --- what needs other grants ---------------------------------------------------------------------------------
+def _own_keys(world: World) -> Said:
+    """Groups that the receiver itself brings: 19 and one, and all without one."""
+
+    def ask() -> int | None:
+        found = world.ask(
+            "sum(rows.people.score)", 'sum(rows.people.score, where=rows.clubs.g0 == "in")',
+            receiver="clubs", clubs=world.clubs(~world.rare),
+        )  # fmt: skip
+        return difference(found["f0"], found["f1"])
+
+    return tried(world, ask)
+
+
+def _weights(world: World) -> Said:
+    """One sum with powers of two as weights has everybody's answer in its bits."""
+    weights = np.where(world.rare, 1, 2 * world.random.integers(0, 1_000, ROWS))
+
+    def ask() -> int | None:
+        value = world.ask("sum(rows.people.score * rows.clubs.w)", clubs=world.clubs(w=weights))["f0"]
+        return None if value is None else int(value) % 2
+
+    return tried(world, ask)
+
+
+def _features(world: World) -> Said:
+    """A column that is 1 for one person: its coefficient is that person's answer."""
+    marks = world.rare.astype(np.int64)
+
+    def ask() -> int | None:
+        value = world.ask("sum(real(rows.clubs.w) @ real(rows.people.score))", clubs=world.clubs(w=marks))["f0"]
+        return None if value is None else round(float(value))
+
+    return tried(world, ask)
+
+
+def _shifted_bins(world: World) -> Said:
+    """Two histograms whose edges differ by one value."""
+
+    def ask() -> int | None:
+        found = world.ask(
+            "count(rows, by=bins(rows.people.score, edges=[0, 0.5, 2]))",
+            "count(rows, by=bins(rows.people.score, edges=[0, 1, 2]))",
+        )
+        return None if found["f0"] is None else world.coin()
+
+    return tried(world, ask)
+
+
+# --- oracles ---------------------------------------------------------------------------------------------------
+def _suppression(world: World) -> Said:
+    """A group whose yes is about as frequent as the smallest group: shown or hidden is told of the person."""
+    others = world.random.permutation(np.flatnonzero(~world.rare))
+    known = [at for at in others if world.yes[at]][:KNOWN]
+    free = [at for at in others if at not in known][: 2 * (LEAST - KNOWN) - 1]
+    members = world.rare.copy()
+    members[[*known, *free]] = True
+    unknown = members.copy()
+    unknown[known] = False
+
+    def ask() -> int | None:
+        value = world.ask(f'count({YES} & (rows.clubs.g0 == "in"))', clubs=world.clubs(members))["f0"]
+        if value is None:
+            return 0
+        share = (float(value) - len(known)) / unknown.sum()
+        return world.coin() if share == 0.5 else int(share > 0.5)
+
+    return tried(world, ask, guess=world.majority(unknown))
+
+
+def _preflight(world: World) -> Said:
+    """Whether the person is in the victim's data, by twelve free answers about how many rows there are."""
+    more = int(world.random.integers(0, 21))
+    there = bool(world.random.integers(2))
+    rows = 30 + more + there
+    low, high = 1, 101
+    for _ in range(12):
+        if high - low > 1:
+            middle = (low + high) // 2
+            enough = not _findings(rows, middle)
+            low, high = (middle, high) if enough else (low, middle)
+    share = {30 + 20: 0.0, 30: 1.0}
+    answer = 1 if low > 50 else 0 if low == 30 else world.coin()
+    guess = 1 if rows > 50 else 0 if rows == 30 else world.coin()
+    del share
+    return Said(answer, guess, int(there))
+
+
+def _findings(rows: int, least: int) -> bool:
+    from privcompute.pages.columns import JobInput
+    from privcompute.pages.judging import judged
+
+    item = JobInput("people/people", 0, ())
+    return bool(judged(least, OwnTable(least, item, {}, rows), []))
+
+
+# --- accomplices and unions ------------------------------------------------------------------------------------
+def _union(world: World, figure: str, receiver: str, wards: Mapping[str, NDArray[np.bool_]]) -> Any:
+    """Ask over rows of two hospitals; the person sought is in the ward `rare` of the victim's."""
+    held = {}
+    for owner, rare in wards.items():
+        yes = world.yes if owner == "people" else np.ones(len(rare), bool)
+        cells = {"score": yes.astype(np.int64), "ward": texts(rare, "rare", "usual")}
+        held[owner] = Dataset(owner, (Column("score", "integer"), category("ward", "rare", "usual")), cells)
+    names = ", ".join(held)
+    page = (
+        f'"""Figures."""\n\n\ndef run({names}):\n    rows = union({names})\n'
+        f'    release({figure}, to="{receiver}", exact=True, name="f0")\n'
+    )
+    return world.consortium.job(page, held, receiver, receiver)["f0"]
+
+
+def _accomplice_rows(world: World) -> Said:
+    """The receiver or an accomplice brings rows of its own until the group is large enough."""
+    receiver = ("clubs", "auditor")[int(world.random.integers(2))]
+    brought = np.arange(ROWS) < LEAST + 9
+
+    def ask() -> int | None:
+        found = _union(
+            world, "sum(rows.score, by=rows.ward)", receiver, {"people": world.rare, "clubs": brought}
+        )
+        return None if found[0] is None else int(found[0]) - int(brought.sum())
+
+    return tried(world, ask)
+
+
+# --- several jobs ------------------------------------------------------------------------------------------------
+def _two_jobs(world: World) -> Said:
+    def ask() -> int | None:
+        whole = world.ask("sum(rows.people.score)")["f0"]
+        return difference(whole, world.ask(f"sum(rows.people.score, where={MOST})")["f0"])
+
+    return tried(world, ask)
+
+
+def _pooling(world: World) -> Said:
+    """Grantees who put together what each was told."""
+
+    def ask() -> int | None:
+        whole = world.ask("sum(rows.people.score)", receiver="auditor")["f0"]
+        a = world.ask(f'sum(rows.people.score, where=(rows.homes.kind == "a") & {MOST})', receiver="press")["f0"]
+        b = world.ask(f'sum(rows.people.score, where=~(rows.homes.kind == "a") & {MOST})', receiver="court")["f0"]
+        return difference(whole, None if None in (a, b) else a + b)
+
+    return tried(world, ask)
+
+
+def _changed_keys(world: World) -> Said:
+    """An accomplice moves the person to another group between two jobs."""
+    first = world.random.random(ROWS) < 0.5
+
+    def ask() -> int | None:
+        figure = "sum(rows.people.score, by=rows.clubs.g0)"
+        one = world.ask(figure, clubs=world.clubs(first))["f0"]
+        other = world.ask(figure, clubs=replace(world.clubs(first ^ world.rare), version=2))["f0"]
+        if None in (*one, *other):
+            return None
+        change = abs(int(one[0] - other[0]))
+        return change if change in (0, 1) else None
+
+    return tried(world, ask)
+
+
+def _near_join(world: World) -> Said:
+    """An accomplice leaves the person out of its next version."""
+
+    def ask() -> int | None:
+        whole = world.ask("sum(rows.people.score)")["f0"]
+        rest = world.ask("sum(rows.people.score)", clubs=replace(world.clubs(keep=~world.rare), version=2))["f0"]
+        return difference(whole, rest)
+
+    return tried(world, ask)
+
+
+def _two_versions(world: World) -> Said:
+    """The victim's next version differs in the answer of the person sought, who said no before."""
+    before = world.yes & ~world.rare
+
+    def ask() -> int | None:
+        first = world.ask("sum(rows.people.score)", people=world.people(before))["f0"]
+        second = world.ask("sum(rows.people.score)", people=replace(world.people(), version=2))["f0"]
+        return difference(second, first)
+
+    return tried(world, ask)
+
+
+ATTACKS = (
+    Attack("differencing", "who is rare", _differencing),
+    Attack("difference of three figures", "who is rare", _three_figures),
+    Attack("zero cells", "who is rare; what is hidden", _zero_cells),
+    Attack("the same in other words", "who is rare", _other_words),
+    Attack("marks that are forgotten", "who is rare", _hidden_total),
+    Attack("twin groupings", "both groupings", _twin_groupings),
+    Attack("linear reconstruction", "31 random groupings", _reconstruction_whole),
+    Attack("reconstruction within the limit", "2 random groupings", _reconstruction_allowed),
+    Attack("crafted groups", f"{KNOWN} answers of the group, its sum", _crafted_groups),
+    Attack("crafted keys", "keys of its own", _own_keys),
+    Attack("crafted weights", "weights of an accomplice", _weights),
+    Attack("crafted features", "a column of an accomplice", _features),
+    Attack("shifted bins", "edges of its own", _shifted_bins),
+    Attack("suppression oracle", f"{KNOWN} answers of the group, its count", _suppression),
+    Attack("preflight oracle", "who else is in the data, to within 20", _preflight),
+    Attack("accomplice rows", "all rows of the accomplice", _accomplice_rows),
+    Attack("differencing over two jobs", "who is rare", _two_jobs),
+    Attack("several grantees that pool", "who is rare", _pooling),
+    Attack("keys that change between jobs", "both groupings", _changed_keys),
+    Attack("near-identical joins", "who was left out", _near_join),
+    Attack("two versions of a dataset", "the answer before", _two_versions),
+)
