@@ -1,7 +1,7 @@
 """Attacks on results: each asks what one person's answer is, as well as we know how to ask it.
 
-Everybody has an answer `y`, yes or no; the person sought is `target`. The receiver knows who is joined, how many say yes,
-every registered category of everybody, and what an attack says besides. What a trial returns is what the
+Everybody has an answer, yes or no; the person sought is `target`. The receiver knows who is joined, how many
+say yes, every registered category of everybody, and what an attack says besides. A trial returns what the
 attacker says, and what it would say from that knowledge alone.
 """
 
@@ -16,7 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privcompute.data.schema import Column
-from privcompute.pages.judging import OwnTable
+from privcompute.job.runner import join_of
+from privcompute.mpc.local import run_local
+from privcompute.mpc.protocols.psi import private_join
+from privcompute.mpc.rounds import Steps
+from privcompute.pages.columns import JobInput
+from privcompute.pages.judging import OwnTable, judged
 from tests.campaigns.consortium import Consortium, Dataset, Refused
 
 LEAST = 10
@@ -46,8 +51,6 @@ class Attack:
     name: str
     knows: str
     trial: Callable[[World], Said]
-    whole: bool = True
-    """Whether whoever says of a figure that is hidden counts: False where refusals alone are asked for."""
 
 
 class World:
@@ -62,7 +65,7 @@ class World:
         self.kind = random.integers(0, 3, ROWS)
         self.rare = np.arange(ROWS) == self.target
 
-    # --- datasets -----------------------------------------------------------------------------------------
+    # --- datasets -------------------------------------------------------------------------------------------
     @property
     def truth(self) -> int:
         """The answer of the person sought."""
@@ -79,22 +82,26 @@ class World:
         return Dataset("people", columns, cells)
 
     def homes(self) -> Dataset:
-        """Return an honest owner's dataset, one of whose registered categories holds the person sought alone."""
+        """Return an honest owner's dataset; one registered category holds the person sought alone."""
         kinds = np.array(["a", "b", "c"], dtype=object)[self.kind]
         cells = {"id": self.ids, "kind": kinds, "rare": texts(self.rare, "rare", "usual")}
-        return Dataset("homes", (key(), category("kind", "a", "b", "c"), category("rare", "rare", "usual")), cells)
+        return Dataset(
+            "homes", (key(), category("kind", "a", "b", "c"), category("rare", "rare", "usual")), cells
+        )
 
     def clubs(self, *bits: NDArray[np.bool_], keep: NDArray[np.bool_] | None = None, **more: Any) -> Dataset:
         """Return the accomplice's dataset: columns g0, g1, … that say in or out, and others as they are."""
         keep = np.ones(ROWS, bool) if keep is None else keep
-        cells = {"id": self.ids[keep]} | {f"g{n}": texts(one, "in", "out")[keep] for n, one in enumerate(bits)}
+        cells = {"id": self.ids[keep]} | {
+            f"g{n}": texts(one, "in", "out")[keep] for n, one in enumerate(bits)
+        }
         columns = [key(), *[category(f"g{n}", "in", "out") for n in range(len(bits))]]
         for name, numbers in more.items():
             cells[name] = numbers[keep]
             columns.append(Column(name, "integer"))
         return Dataset("clubs", tuple(columns), cells)
 
-    # --- asking -------------------------------------------------------------------------------------------
+    # --- asking ---------------------------------------------------------------------------------------------
     def ask(self, *figures: str, receiver: str = "auditor", **datasets: Dataset) -> dict[str, Any]:
         """Return figures f0, f1, … of a page over the joined datasets; raise Refused."""
         held = {"people": self.people(), "homes": self.homes(), "clubs": self.clubs()} | datasets
@@ -104,7 +111,7 @@ class World:
         )
         names = ", ".join(held)
         page = f'"""Figures."""\n\n\ndef run({names}):\n    rows = join({names})\n{body}\n'
-        return self.consortium.job(page, held, receiver, receiver)
+        return self.consortium.job(page, held, receiver)
 
     def coin(self) -> int:
         """Return a guess of somebody who knows nothing."""
@@ -152,7 +159,7 @@ def tried(world: World, ask: Callable[[], int | None], guess: int | None = None)
         return world.said(None, refused.code, guess)
 
 
-# --- differences within a page -----------------------------------------------------------------------------
+# --- differences within a page --------------------------------------------------------------------------
 MOST = '(rows.homes.rare == "usual")'
 
 
@@ -201,7 +208,7 @@ def _zero_cells(world: World) -> Said:
     def ask() -> int | None:
         found = world.ask(f"count({YES})", f"count({YES} & {MOST})")
         if found["f0"] is None or found["f1"] is None:
-            return None if found["f0"] is None else 1 if world.consortium.min_group == 1 else None
+            return None
         return difference(found["f0"], found["f1"])
 
     return tried(world, ask)
@@ -210,7 +217,10 @@ def _zero_cells(world: World) -> Said:
 _WORDS = (
     ("sum(rows.people.score)", f"sum(rows.people.twice, where={MOST}) / 2"),
     (f"count({YES})", f"sum(rows.people.score, where={MOST})"),
-    ("sum(rows.people.score, by=rows.homes.kind)", 'sum(rows.people.twice, by=rows.homes.kind, where={}) / 2'.format(MOST)),
+    (
+        "sum(rows.people.score, by=rows.homes.kind)",
+        f"sum(rows.people.twice, by=rows.homes.kind, where={MOST}) / 2",
+    ),
     (f"sum({YES}, by=rows.homes.kind)", f"sum({YES} & {MOST}, by=rows.homes.kind)"),
     (f"sum({YES}, by=rows.homes.kind)", f"sum({YES}, by=rows.homes.kind, where={MOST})"),
     (f"mean({YES}) * count(rows)", f"mean({YES}, where={MOST}) * (count(rows) - 1)"),
@@ -239,7 +249,9 @@ def _twin_groupings(world: World) -> Said:
     def ask() -> int | None:
         clubs = world.clubs(first, second)
         found = world.ask(
-            "sum(rows.people.score, by=rows.clubs.g0)", "sum(rows.people.score, by=rows.clubs.g1)", clubs=clubs
+            "sum(rows.people.score, by=rows.clubs.g0)",
+            "sum(rows.people.score, by=rows.clubs.g1)",
+            clubs=clubs,
         )
         if None in (*found["f0"], *found["f1"]):
             return None
@@ -249,7 +261,7 @@ def _twin_groupings(world: World) -> Said:
     return tried(world, ask)
 
 
-# --- reconstruction ------------------------------------------------------------------------------------------
+# --- reconstruction -------------------------------------------------------------------------------------
 def _reconstruct(world: World, groupings: int) -> Said:
     """Random groupings of an accomplice, solved for everybody's answer (Dinur and Nissim 2003)."""
     bits = [world.random.random(ROWS) < 0.5 for _ in range(groupings)]
@@ -264,7 +276,9 @@ def _reconstruct(world: World, groupings: int) -> Said:
                 rows.append(one.astype(float))
                 sums.append(float(values[0]))
         mean = world.yes.mean()
-        solved = np.linalg.lstsq(np.array(rows), np.array(sums) - mean * np.array(rows).sum(axis=1), rcond=None)[0]
+        solved = np.linalg.lstsq(
+            np.array(rows), np.array(sums) - mean * np.array(rows).sum(axis=1), rcond=None
+        )[0]
         value = mean + solved[world.target]
         return world.coin() if abs(value - 0.5) < 1e-9 else int(value > 0.5)
 
@@ -280,7 +294,7 @@ def _reconstruction_allowed(world: World) -> Said:
 
 
 def _crafted_groups(world: World) -> Said:
-    """The smallest group that may be shown, of the person and as many others whose answers are known as is assumed."""
+    """The smallest group that may be shown: the person, others whose answers are known, and some more."""
     members = world.rare.copy()
     others = world.random.permutation(np.flatnonzero(~world.rare))
     members[others[: LEAST - 1]] = True
@@ -288,7 +302,8 @@ def _crafted_groups(world: World) -> Said:
     unknown[others[:KNOWN]] = False
 
     def ask() -> int | None:
-        (value,) = [world.ask('sum(rows.people.score, where=rows.clubs.g0 == "in")', clubs=world.clubs(members))["f0"]]
+        figure = 'sum(rows.people.score, where=rows.clubs.g0 == "in")'
+        value = world.ask(figure, clubs=world.clubs(members))["f0"]
         if value is None:
             return None
         left = float(value) - world.yes[others[:KNOWN]].sum()
@@ -298,7 +313,7 @@ def _crafted_groups(world: World) -> Said:
     return tried(world, ask, guess=world.majority(unknown))
 
 
-# --- what needs other grants ---------------------------------------------------------------------------------
+# --- what needs other grants ----------------------------------------------------------------------------
 def _own_keys(world: World) -> Said:
     """Groups that the receiver itself brings: 19 and one, and all without one."""
 
@@ -328,7 +343,7 @@ def _features(world: World) -> Said:
     marks = world.rare.astype(np.int64)
 
     def ask() -> int | None:
-        value = world.ask("sum(real(rows.clubs.w) @ real(rows.people.score))", clubs=world.clubs(w=marks))["f0"]
+        value = world.ask("real(rows.clubs.w) @ real(rows.people.score)", clubs=world.clubs(w=marks))["f0"]
         return None if value is None else round(float(value))
 
     return tried(world, ask)
@@ -347,7 +362,7 @@ def _shifted_bins(world: World) -> Said:
     return tried(world, ask)
 
 
-# --- oracles ---------------------------------------------------------------------------------------------------
+# --- oracles --------------------------------------------------------------------------------------------
 def _suppression(world: World) -> Said:
     """A group whose yes is about as frequent as the smallest group: shown or hidden is told of the person."""
     others = world.random.permutation(np.flatnonzero(~world.rare))
@@ -370,31 +385,61 @@ def _suppression(world: World) -> Said:
 
 def _preflight(world: World) -> Said:
     """Whether the person is in the victim's data, by twelve free answers about how many rows there are."""
-    more = int(world.random.integers(0, 21))
     there = bool(world.random.integers(2))
-    rows = 30 + more + there
-    low, high = 1, 101
+    rows = 30 + int(world.random.integers(0, 21)) + there
+    item, low, high = JobInput("people/people", 0, ()), 1, 101
     for _ in range(12):
         if high - low > 1:
             middle = (low + high) // 2
-            enough = not _findings(rows, middle)
-            low, high = (middle, high) if enough else (low, middle)
-    share = {30 + 20: 0.0, 30: 1.0}
-    answer = 1 if low > 50 else 0 if low == 30 else world.coin()
-    guess = 1 if rows > 50 else 0 if rows == 30 else world.coin()
-    del share
-    return Said(answer, guess, int(there))
+            few = judged(middle, OwnTable(middle, item, {}, rows), [])
+            low, high = (low, middle) if few else (middle, high)
+    return Said(_from_rows(world, low), _from_rows(world, rows), int(there))
 
 
-def _findings(rows: int, least: int) -> bool:
-    from privcompute.pages.columns import JobInput
-    from privcompute.pages.judging import judged
-
-    item = JobInput("people/people", 0, ())
-    return bool(judged(least, OwnTable(least, item, {}, rows), []))
+def _from_rows(world: World, rows: int) -> int:
+    """Return whether the person is there, as far as rows tell: 30 to 50 are without."""
+    return 1 if rows > 50 else 0 if rows == 30 else world.coin()
 
 
-# --- accomplices and unions ------------------------------------------------------------------------------------
+def _membership(world: World, known: int, decoys: int) -> Said:
+    """Join the person, known members and people who are nowhere with the data; ask three times."""
+    there, few = bool(world.random.integers(2)), list[int]()
+    ids = [str(one) for one in world.ids]
+    held = [one for at, one in enumerate(ids) if at != world.target or there]
+    members = [one for at, one in enumerate(ids) if at != world.target][:known]
+    mine = [ids[world.target], *members, *[f"nobody{number}" for number in range(decoys)]]
+
+    def party(me: int, job: bytes) -> Steps[Any]:
+        def check(rows: int) -> None:
+            few.extend([rows] if me == 1 else [])
+            if rows < LEAST:
+                raise Refused("ROWS_BELOW_MIN_GROUP")
+
+        spec = join_of(job, (0, 1), 0, ({1}, {1}))
+        return private_join(
+            spec, me, (held, mine)[me], random=world.random.bytes, workers=1, check_common=check,
+            check_size=lambda _, rows: None if rows >= LEAST else check(rows),
+        )  # fmt: skip
+
+    code = ""
+    for number in range(3):
+        try:
+            run_local([party(me, bytes([number]) * 32) for me in range(2)])
+        except Refused as refused:
+            code = refused.code
+    answer = few[0] - known if few and decoys else None
+    return Said(answer, world.coin(), int(there), code)
+
+
+def _one_row(world: World) -> Said:
+    return _membership(world, 0, 0)
+
+
+def _decoys(world: World) -> Said:
+    return _membership(world, KNOWN, LEAST)
+
+
+# --- accomplices and unions -----------------------------------------------------------------------------
 def _union(world: World, figure: str, receiver: str, wards: Mapping[str, NDArray[np.bool_]]) -> Any:
     """Ask over rows of two hospitals; the person sought is in the ward `rare` of the victim's."""
     held = {}
@@ -407,24 +452,23 @@ def _union(world: World, figure: str, receiver: str, wards: Mapping[str, NDArray
         f'"""Figures."""\n\n\ndef run({names}):\n    rows = union({names})\n'
         f'    release({figure}, to="{receiver}", exact=True, name="f0")\n'
     )
-    return world.consortium.job(page, held, receiver, receiver)["f0"]
+    return world.consortium.job(page, held, receiver)["f0"]
 
 
 def _accomplice_rows(world: World) -> Said:
-    """The receiver or an accomplice brings rows of its own until the group is large enough."""
-    receiver = ("clubs", "auditor")[int(world.random.integers(2))]
+    """An accomplice brings rows of its own until the group is large enough."""
     brought = np.arange(ROWS) < LEAST + 9
 
     def ask() -> int | None:
         found = _union(
-            world, "sum(rows.score, by=rows.ward)", receiver, {"people": world.rare, "clubs": brought}
+            world, "sum(rows.score, by=rows.ward)", "auditor", {"people": world.rare, "clubs": brought}
         )
         return None if found[0] is None else int(found[0]) - int(brought.sum())
 
     return tried(world, ask)
 
 
-# --- several jobs ------------------------------------------------------------------------------------------------
+# --- several jobs ---------------------------------------------------------------------------------------
 def _two_jobs(world: World) -> Said:
     def ask() -> int | None:
         whole = world.ask("sum(rows.people.score)")["f0"]
@@ -438,8 +482,12 @@ def _pooling(world: World) -> Said:
 
     def ask() -> int | None:
         whole = world.ask("sum(rows.people.score)", receiver="auditor")["f0"]
-        a = world.ask(f'sum(rows.people.score, where=(rows.homes.kind == "a") & {MOST})', receiver="press")["f0"]
-        b = world.ask(f'sum(rows.people.score, where=~(rows.homes.kind == "a") & {MOST})', receiver="court")["f0"]
+        a = world.ask(f'sum(rows.people.score, where=(rows.homes.kind == "a") & {MOST})', receiver="press")[
+            "f0"
+        ]
+        b = world.ask(f'sum(rows.people.score, where=~(rows.homes.kind == "a") & {MOST})', receiver="court")[
+            "f0"
+        ]
         return difference(whole, None if None in (a, b) else a + b)
 
     return tried(world, ask)
@@ -466,7 +514,9 @@ def _near_join(world: World) -> Said:
 
     def ask() -> int | None:
         whole = world.ask("sum(rows.people.score)")["f0"]
-        rest = world.ask("sum(rows.people.score)", clubs=replace(world.clubs(keep=~world.rare), version=2))["f0"]
+        rest = world.ask("sum(rows.people.score)", clubs=replace(world.clubs(keep=~world.rare), version=2))[
+            "f0"
+        ]
         return difference(whole, rest)
 
     return tried(world, ask)
@@ -500,6 +550,8 @@ ATTACKS = (
     Attack("shifted bins", "edges of its own", _shifted_bins),
     Attack("suppression oracle", f"{KNOWN} answers of the group, its count", _suppression),
     Attack("preflight oracle", "who else is in the data, to within 20", _preflight),
+    Attack("one-row membership", "nothing of the victim's rows", _one_row),
+    Attack("decoys and abort probing", f"{KNOWN} members of the join", _decoys),
     Attack("accomplice rows", "all rows of the accomplice", _accomplice_rows),
     Attack("differencing over two jobs", "who is rare", _two_jobs),
     Attack("several grantees that pool", "who is rare", _pooling),

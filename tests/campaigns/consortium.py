@@ -1,4 +1,4 @@
-"""A consortium in memory for attacks on results: from the text of a page to the figures that a receiver reads.
+"""A consortium in memory for attacks on results: from the text of a page to what a receiver reads.
 
 It goes the way of a job: the plan and uses that follow of the page, the grants, the joins with the sizes that
 owners ask for, what owners' agents say of exact figures, and the run among three parties.
@@ -72,10 +72,8 @@ class Consortium:
     spent: dict[tuple[str, str], int] = field(default_factory=dict)
     """Exact figures by account and column."""
 
-    def job(
-        self, page: str, datasets: Mapping[str, Dataset], receiver: str, initiator: str = ""
-    ) -> dict[str, Any]:
-        """Return the figures that a job's receiver reads; raise Refused with the code that ends it."""
+    def job(self, page: str, datasets: Mapping[str, Dataset], receiver: str) -> dict[str, Any]:
+        """Return the figures of a job that its receiver asks for; raise Refused with what ends it."""
         try:
             work = self._work(page, datasets, receiver)
             return self._run(work, datasets)
@@ -94,18 +92,18 @@ class Consortium:
         }
         keys = {name: one.table().schema.key for name, one in datasets.items()}
         pages = [PageInput(name, one.owner, keys[name], columns[name]) for name, one in datasets.items()]
-        derived = derive(page, pages, {})
+        derived = derive(page, pages, {}, receiver)
         if not_granted(derived, self._constraints(datasets)):
             raise Refused("CONSTRAINT_VIOLATED")
         inputs = [(name, JobInput(name, parties[one.owner], columns[name])) for name, one in datasets.items()]
         return of_plan(derived.plan, inputs, [keys[name] for name in datasets], parties)
 
     def _constraints(self, datasets: Mapping[str, Dataset]) -> dict[tuple[str, str], str]:
-        return {
-            (name, column.name): "plain" if one.owner in self.plain else EXACT if column.name != "id" else "join-only"
-            for name, one in datasets.items()
-            for column in one.columns
-        }
+        def granted(owner: str, column: str) -> str:
+            return "plain" if owner in self.plain else "join-only" if column == "id" else EXACT
+
+        pairs = [(name, one.owner, column.name) for name, one in datasets.items() for column in one.columns]
+        return {(name, column): granted(owner, column) for name, owner, column in pairs}
 
     def _run(self, work: PageWork, datasets: Mapping[str, Dataset]) -> dict[str, Any]:
         tables = {name: one.table() for name, one in datasets.items()}

@@ -84,7 +84,10 @@ def tried(attack: Attack, trials: int, seed: int) -> Outcome:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """Return the outcomes as a table of a document."""
-    lines = ["| attack | the attacker knows | right | a guess is right | refused by |", "|---|---|---|---|---|"]
+    lines = [
+        "| attack | the attacker knows | right | a guess is right | refused by |",
+        "|---|---|---|---|---|",
+    ]
     for one in outcomes:
         right, guess = share(one.hits, one.trials), share(one.guesses, one.trials)
         if one.code:

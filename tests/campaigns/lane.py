@@ -30,6 +30,11 @@ class Program:
 
 
 PROGRAMS = (
+    Program(
+        "disclosure",
+        "attacks on results, beside the guess that knowledge allows",
+        "tests.campaigns.disclosure",
+    ),
     Program("kill", "agents hit at every stage of a job, and what it comes to", "tests.campaigns.kill"),
     Program("model", "models of the protocol, exhaustively, and mutants of each", "tests.model"),
     Program("pages", "random pages traced and interpreted, and planted faults", "tests.campaigns.pages"),
