@@ -18,8 +18,8 @@ _KINDS = {
 }
 
 _OF_DIFFERENCES = (
-    "Exact figures over groups of rows that differ by few rows give those rows away by their difference,"
-    " within this page and beside results of other jobs: a minimum group bounds each group, not differences."
+    "Exact figures of groups of rows that differ by fewer rows than the minimum group are not shown beside"
+    " one another, nor one of which two others leave so few. Four and more figures together may leave fewer."
 )
 _TOLD = "Which rows are joined is told by the releases above that say so."
 _UNTOLD = "Which rows are joined is told by no release."
@@ -30,8 +30,9 @@ _BY_JOINING = (
     " does not rightly hold learns whether all the others hold them."
 )
 _OF_SUBSETS = (
-    "Of joins of three or more, the last of the owners in a job, and whoever works with it, also learns how"
-    " many rows each subset of the owners shares, but not which."
+    "Of joins of three or more, one of the owners, which neither asked for the job nor receives of it if"
+    " there is such a one, and whoever works with it, also learns how many rows each subset of the owners"
+    " shares, but not which."
 )
 """What joins tell (privcompute/mpc/protocols/psi.py): they are the same under every profile."""
 

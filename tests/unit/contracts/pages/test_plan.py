@@ -179,9 +179,9 @@ def test_the_statement_says_what_joining_tells_and_to_whom_of_three_or_more() ->
     )
 
 
-def test_the_statement_says_of_exact_figures_and_of_no_others_that_differences_give_rows_away() -> None:
+def test_the_statement_says_of_exact_figures_and_of_no_others_what_their_differences_tell() -> None:
     page = '"""How many."""\n\n\ndef run(people):\n    release(count(people), to="bank", {}, name="n")\n'
-    said = "Exact figures over groups of rows that differ by few rows give those rows away"
+    said = "Exact figures of groups of rows that differ by fewer rows than the minimum group are not shown"
     assert said in trace(page.format("exact=True")).leakage
     assert said not in trace(page.format("noise=laplace(epsilon=0.5)")).leakage
 
