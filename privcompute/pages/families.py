@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from contracts.pages.plan import Plan
 from contracts.pages.types import Cells, Shape, broadcast
 from privcompute.pages.apart import JudgedSet
-from privcompute.pages.groups import Choice, ExactFigures, Family, Figure, ancestors, nodes_of, said_family
+from privcompute.pages.groups import ExactFigures, Family, Figure, RowChoice, ancestors, nodes_of, said_family
 from privcompute.pages.making import Making
 
 _ALL_ROWS = 0
@@ -89,7 +89,7 @@ class Families:
             if self._plan.graph.name(node) not in ("column", "append"):
                 self._at(node)
 
-    def _add(self, sets: _Sets, choice: Choice) -> None:
+    def _add(self, sets: _Sets, choice: RowChoice) -> None:
         """Add what a figure is over, unless it is all rows or there already."""
         key = self._key(choice)
         if key in sets.numbers:
@@ -113,7 +113,7 @@ class Families:
         sets.said.append(JudgedSet(role, number, self._name(bits), mask))
 
     # --- what chooses rows --------------------------------------------------------------------------------
-    def _key(self, choice: Choice) -> tuple[int, int]:
+    def _key(self, choice: RowChoice) -> tuple[int, int]:
         return self._name(self._step(choice.by)), self._name(self._rows_of(choice))
 
     def _step(self, node: int | None) -> int | None:
@@ -123,7 +123,7 @@ class Families:
         step = self._at(node)
         return None if step in self._ones else step
 
-    def _rows_of(self, choice: Choice) -> int | None:
+    def _rows_of(self, choice: RowChoice) -> int | None:
         """Return the bits that say which rows count; None for all rows."""
         steps = {self._step(node) for node in choice.rows} - {None}
         found: int | None = None
@@ -131,7 +131,7 @@ class Families:
             found = step if found is None else self._both(found, step)
         return found
 
-    def _bits(self, choice: Choice) -> int | None:
+    def _bits(self, choice: RowChoice) -> int | None:
         """Return bits by row, and by group; None for all rows."""
         by, rows = self._step(choice.by), self._rows_of(choice)
         if by is None or rows is None:

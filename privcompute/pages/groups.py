@@ -29,7 +29,7 @@ Family = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RowChoice:
     """What chooses the rows of a figure: a node of groups, and nodes of bits all of which hold."""
 
     by: int | None = None
@@ -43,14 +43,14 @@ class Figure:
     node: int
     rows: str
     """The name of the number of rows that it is over."""
-    choice: Choice
+    choice: RowChoice
     """What chooses the rows that it rests on."""
-    about: tuple[tuple[int, Choice], ...]
+    about: tuple[tuple[int, RowChoice], ...]
     """What it is about, with the choice that is judged beside others of that family."""
     parts: tuple[int, ...] = ()
     """Datasets of a union each of which must have rows enough by itself; none where all rows are one."""
 
-    def families(self) -> Iterable[tuple[Family, Choice]]:
+    def families(self) -> Iterable[tuple[Family, RowChoice]]:
         """Return its families, each with a choice; a family may come several times."""
         return [((self.rows, about), choice) for about, choice in self.about]
 
@@ -96,20 +96,20 @@ def _figure(plan: Plan, labels: Labels, atom: Atom, receivers: set[str]) -> Figu
     by = {"sum": None, "group_sum": args[min(1, len(args) - 1)], "group_count": args[0]}[name]
     masks = args[{"sum": 1, "group_sum": 2, "group_count": 1}[name] :]
     rows = tuple([part for mask in masks for part in _conjunction(plan, mask)])
-    choice, about = Choice(by, rows), list[tuple[int, Choice]]()
+    choice, about = RowChoice(by, rows), list[tuple[int, RowChoice]]()
     bits = name != "group_count" and graph.cells[args[0]].kind == "bit"
     if name == "group_count":
         about.append((COUNT, choice))
         columns = bits_of(labels.of[args[0]].values)
-        about += [(graph.columns[column].dataset, Choice(None, rows)) for column in columns]
+        about += [(graph.columns[column].dataset, RowChoice(None, rows)) for column in columns]
     elif name == "sum" and bits:
-        choice = Choice(args[0], rows)
+        choice = RowChoice(args[0], rows)
         about.append((COUNT, choice))
     if name != "group_count":
         for column in bits_of(labels.of[args[0]].values):
             held = _beside(plan, labels, args[0], column) if bits else ()
             _check_axes(plan, by, held)
-            about.append((graph.columns[column].dataset, Choice(by, (*rows, *held))))
+            about.append((graph.columns[column].dataset, RowChoice(by, (*rows, *held))))
     figure = Figure(
         node, atom.rows, choice, tuple(dict.fromkeys(about)), _protected(plan, atom.rows, receivers)
     )
@@ -223,7 +223,7 @@ def questions(plan: Plan) -> tuple[bytes, frozenset[int]]:
         for about, choice in figures[node].about:
             what = "" if about == COUNT else plan.datasets[about].name
             parts += [figures[node].rows.encode(), what.encode(), names.of_choice(choice)]
-            if about != COUNT and choice != Choice():
+            if about != COUNT and choice != RowChoice():
                 datasets.add(about)
     return _hash(parts), frozenset(datasets)
 
@@ -244,7 +244,7 @@ class _Names:
             parts += [self._of[arg] for arg in graph.args[node]]
             self._of.append(_hash(parts))
 
-    def of_choice(self, choice: Choice) -> bytes:
+    def of_choice(self, choice: RowChoice) -> bytes:
         """Return the name of what chooses rows."""
         by = b"" if choice.by is None else self._of[choice.by]
         return _hash([by, *sorted({self._of[node] for node in choice.rows})])
