@@ -16,6 +16,7 @@ ACTS: Mapping[str, str] = {
     "resumptions": "steward",
     "versions": "steward",
     "approvers": "steward",
+    "accounts": "steward",
     "jobs": "steward",
 }
 """Act -> the role of the keys that count for it; admins always do, keys of agents never."""
@@ -40,10 +41,12 @@ CALLS: Mapping[str, str] = {
     "datasets.register": "versions",
     "datasets.new_version": "versions",
     "datasets.set_approvers": "approvers",
+    "accounts.set_caps": "accounts",
+    "accounts.begin": "accounts",
     "jobs.propose": "jobs",
 }
 """Call ("contract.method") -> its act, as the first version of `orgs` has it."""
-DATASET_ACTS = ("approvals", "resumptions", "versions", "approvers")
+DATASET_ACTS = ("approvals", "resumptions", "versions", "approvers", "accounts")
 """Acts for which an owner may ask more keys of one dataset."""
 PENDING_MS = 259_200_000
 """Milliseconds of block time for which a pending act waits for other keys: three days."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-SYSTEM = frozenset({"orgs", "governance", "lifecycle", "datasets", "programs", "grants", "jobs"})
+SYSTEM = frozenset({"orgs", "governance", "lifecycle", "datasets", "programs", "accounts", "grants", "jobs"})
 SPEAKERS: Mapping[str, frozenset[str]] = {
     "org": SYSTEM,
-    "dataset": frozenset({"datasets", "grants", "orgs"}),
+    "dataset": frozenset({"datasets", "accounts", "grants", "orgs"}),
     "grant": frozenset({"grants", "orgs"}),
-    "job": frozenset({"jobs", "grants"}),
+    "job": frozenset({"jobs", "accounts", "grants"}),
     "program": frozenset({"programs", "jobs", "orgs"}),
     "contract": frozenset({"lifecycle", "governance", "orgs"}),
     "library": frozenset({"lifecycle"}),

@@ -6,7 +6,7 @@ from importlib import resources
 
 from chain.primitives.values import Value
 
-NAMES = ("orgs", "governance", "lifecycle", "datasets", "programs", "grants", "jobs")
+NAMES = ("orgs", "governance", "lifecycle", "datasets", "programs", "accounts", "grants", "jobs")
 
 STANDARD = ("private-join", "joint-statistics", "logistic-regression")
 """The programs whose pages genesis installs."""

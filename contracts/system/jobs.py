@@ -82,6 +82,7 @@ equivocations = Map(tuple[str, str], int)  # (job, party) -> number of the dispu
 orgs = Contract("orgs")
 datasets = Contract("datasets")
 programs = Contract("programs")
+accounts = Contract("accounts")
 grants = Contract("grants")
 
 JobProposed = Event(
@@ -159,7 +160,7 @@ def propose(spec: dict) -> str:
     require(orgs.has_role(org, "user"), "ORG_ROLE_MISSING")
     encoded = encode(spec)
     require(len(encoded) <= SPEC_BYTES_MAX, "SPEC_TOO_LONG")
-    check_spec(spec, org)
+    follows = check_spec(spec, org)
     job = sha256(encoded).hex()
     require(job not in jobs, "JOB_EXISTS")
     count_proposal(org)
@@ -167,6 +168,7 @@ def propose(spec: dict) -> str:
     owners: list = found["owners"]
     check_roles(spec, owners)
     check_joined(spec)
+    accounts.admit(job=job, grantee=org, charges=charges_of(spec, owners, follows))
     specs[job] = spec
     j = {
         "id": job,
@@ -225,7 +227,8 @@ def count_proposal(org: str):
     initiators[org] = count
 
 
-def check_spec(spec: dict, org: str):
+def check_spec(spec: dict, org: str) -> dict:
+    """Refuse what is no spec; returns what follows of its page."""
     require(has_only(spec, SPEC_KEYS), "BAD_SPEC")
     check_id(spec["program"])
     require(programs.program_of(spec["program"])["status"] == "active", "PROGRAM_NOT_ACTIVE")
@@ -234,16 +237,15 @@ def check_spec(spec: dict, org: str):
     check_group(spec["min_group"])
     check_inputs(spec["inputs"])
     check_parties(spec["participants"], spec["receivers"])
-    require(spec["profile"] in check_page(spec, org), "PROFILE_NOT_OFFERED")
+    found = check_page(spec, org)
+    require(spec["profile"] in found["profiles"], "PROFILE_NOT_OFFERED")
     check_deadlines(spec["deadlines"])
     check_nonce(spec["nonce"])
+    return found
 
 
-def check_page(spec: dict, org: str) -> list:
-    """What a job does follows of its page, its parameters and what its datasets declare: nobody's word.
-
-    Returns the profiles that can run its plan.
-    """
+def check_page(spec: dict, org: str) -> dict:
+    """What a job does follows of its page, its parameters and what its datasets declare: nobody's word."""
     check_hash(spec["page"])
     check_hash(spec["plan"])
     inputs = []
@@ -263,7 +265,24 @@ def check_page(spec: dict, org: str) -> list:
     for item in spec["inputs"]:
         require(item["columns"] == found["uses"][item["name"]], "USES_DIFFER")
     require(sorted(spec["receivers"]) == found["receivers"], "RECEIVERS_DIFFER")
-    return found["profiles"]
+    return found
+
+
+def charges_of(spec: dict, owners: list, follows: dict) -> list:
+    """What the plan charges the account of each input's dataset, for inputs that it charges at all."""
+    found = []
+    for item, owner in zip(spec["inputs"], owners):
+        charge: dict = follows.get("charges", {}).get(item["name"], {})
+        if len(charge) > 0:
+            charge.update({
+                "input": item["name"],
+                "grant": item["grant"],
+                "dataset": item["dataset"],
+                "version": item["version"],
+                "owner": owner,
+            })
+            found.append(charge)
+    return found
 
 
 def has_only(record: dict, names: list) -> bool:
@@ -429,7 +448,7 @@ def guard_party(party: dict, agent_key: bytes | None):
 
 @export
 def accept(job: str, plan: bytes) -> str:
-    """Take part: checks every grant again and reserves a run of each of one's own."""
+    """Take part: checks every grant again; reserves runs of one's own, and what these will be charged."""
     org = member("agent", "agent")
     j = waiting(job_of(job), "proposed")
     spec = specs[job]
@@ -438,6 +457,7 @@ def accept(job: str, plan: bytes) -> str:
     guard_job(j, spec)
     require(spec["plan"] == plan, "PLAN_DIFFERS")
     grants.reserve(use=use_of(job, spec, j["initiator"]), org=org)
+    accounts.reserve(job=job, org=org, by="org:" + org)
     j["accepted"].append(org)
     JobAccepted(job="job:" + job, by="org:" + org, plan=plan)
     if len(j["accepted"]) == len(spec["participants"]):
@@ -503,6 +523,7 @@ def begin_join(job: str) -> str:
         joined = joined_of(spec)
         guard_joined(spec)
         grants.consume(ids=grant_ids(spec), job=job, joined=joined, by="org:" + org)
+        accounts.consume(job=job, by="org:" + org)
         ask_joined(joined, j, spec)
         j["join_height"] = ctx.height
         jobs[job] = j
@@ -835,6 +856,7 @@ def disclaim(job: str) -> str:
     j["disclaimed"].append(org)
     if without(j["owners"], j["disclaimed"] + [j["initiator"]]) == []:
         j["returned"] = grants.give_back(ids=grant_ids(specs[job]), job=job, by="org:" + org)
+        accounts.give_back(job=job, returned=j["returned"], by="org:" + org)
     jobs[job] = j
     ReleaseDisclaimed(job="job:" + job, by="org:" + org, returned=j["returned"])
     return j["state"]
@@ -874,7 +896,10 @@ def put_end(j: dict, phase: str, origin: str, absent: list, cause: str, detail: 
 
 
 def close(j: dict, spec: dict, outcome: str, by: str, refused: list):
-    """End a job; of the grants of owners that bound, or `refused` to, runs return as the grant allows."""
+    """End a job; of the grants of owners that bound, or `refused` to, runs return as the grant allows.
+
+    What an account reserves comes back with the run; from the first join on it is spent.
+    """
     j["state"] = outcome
     j["since"] = ctx.block_time
     j["height"] = ctx.height
@@ -888,6 +913,8 @@ def close(j: dict, spec: dict, outcome: str, by: str, refused: list):
     j["returned"] = grants.finish(
         ids=grant_ids(spec), job=j["id"], outcome=outcome, answered=answered, by=by
     )
+    if j["join_height"] == 0:
+        accounts.finish(job=j["id"], returned=j["returned"], by=by)
 
 
 # --- disputes: what members report ------------------------------------------------------------------------
@@ -1105,7 +1132,7 @@ def absent_of(j: dict, spec: dict) -> list:
 def waits_for(j: dict, spec: dict) -> list:
     """Who keeps the job from going on: whoever let a step of others be refused, else those whose step is not in.
 
-    Nobody, where the program or a grant lets no step pass: that is no party's silence.
+    Nobody, where the program, a grant or an account lets no step pass: that is no party's silence.
     """
     state = j["state"]
     if state in GUARDED:
@@ -1116,6 +1143,8 @@ def waits_for(j: dict, spec: dict) -> list:
         if not in_force(spec) or not grants.stand(use):
             return []
     if state == "proposed":
+        if not accounts.stands(job=j["id"]):
+            return []
         return without(party_names(spec), j["accepted"])
     if state == "accepted":
         return without(unique(j["owners"]), j["bound"])

@@ -25,6 +25,7 @@ ACTS = {
     "resumptions": "steward",
     "versions": "steward",
     "approvers": "steward",
+    "accounts": "steward",
     "jobs": "steward",
 }
 # Each call of an act -> (act, kind of the history that it is about, the argument that names it). What stops or
@@ -50,10 +51,12 @@ CALLS = {
     "datasets.register": ("versions", "dataset", "id"),
     "datasets.new_version": ("versions", "dataset", "id"),
     "datasets.set_approvers": ("approvers", "dataset", "id"),
+    "accounts.set_caps": ("accounts", "dataset", "id"),
+    "accounts.begin": ("accounts", "dataset", "id"),
     "jobs.propose": ("jobs", "", ""),
 }
 # Acts about a dataset, for which its owner may ask more keys than for its other datasets.
-DATASET_ACTS = ("approvals", "resumptions", "versions", "approvers")
+DATASET_ACTS = ("approvals", "resumptions", "versions", "approvers", "accounts")
 PENDING_MAX = 32
 PENDING_MS = 259200000
 # Acts that an organisation begins in a day (UTC): histories of others are told of these.

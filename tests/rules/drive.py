@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from chain.primitives.runtimeport import OK
+from tests.rules import draw_accounts as accounts
 from tests.rules import draw_eyes as eyes
 from tests.rules import draw_grants as grants
 from tests.rules import draw_jobs as jobs
@@ -52,6 +53,10 @@ KINDS: dict[Draw, float] = {
     pages.page_step: 7,
     pages.retire: 1.5,
     pages.ask: 1,
+    accounts.spend: 10,
+    accounts.set_caps: 2,
+    accounts.begin: 1.5,
+    accounts.ask: 3,
     grants.request: 8,
     grants.approve: 14,
     grants.other_vote: 6,
@@ -88,6 +93,20 @@ BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("rival", {grants.request: 150, grants.approve: 120}),
     ("bank", {jobs.propose: 150, jobs.forward: 10}),
     ("bank", {jobs.propose: 60, jobs.forward: 240, jobs.refuse: 120}),
+    (
+        "",
+        {
+            accounts.set_caps: 20,
+            accounts.begin: 10,
+            accounts.spend: 200,
+            accounts.ask: 20,
+            members.dataset_step: 5,
+            jobs.forward: 300,
+            jobs.refuse: 20,
+            jobs.disclaim: 20,
+            jobs.end: 10,
+        },
+    ),
     ("", {jobs.propose: 30, jobs.forward: 400, jobs.end: 20, jobs.disclaim: 20}),
     ("", {members.decide_rules: 30, members.decision_step: 200, members.stop_contract: 40}),
     ("", {members.decide_rules: 30, members.decision_step: 200, members.contract_step: 60}),
@@ -99,6 +118,7 @@ SPENT: dict[str, dict[Draw, float]] = {
     "orgs": {members.add_key: 60, eyes.set_eyes: 80, eyes.see: 60, eyes.drop: 20, grants.request: 60},
     "datasets": {members.register: 20, members.dataset_step: 60, schemas.declare: 20, schemas.go_on: 60},
     "grants": {grants.request: 20, grants.other_vote: 40, grants.grant_step: 40},
+    "accounts": {accounts.set_caps: 40, accounts.begin: 20, members.dataset_step: 20},
     "governance": {members.decide: 20, members.decision_step: 80, members.rotate_node_key: 10},
     "lifecycle": {members.contract_step: 60, members.stop_contract: 30, libraries.publish: 20},
     "programs": {

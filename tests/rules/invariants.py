@@ -60,6 +60,8 @@ class Watch:
                 wrong = self._dispute(rows, value)
             elif (contract, name) == ("jobs", "initiators") and not 0 <= value["open"] <= OPEN_JOBS_MAX:
                 wrong = f"{key} has {value['open']} open jobs"
+            elif (contract, name) == ("accounts", "accounts"):
+                wrong = self._account(rows, key, value)
             elif (contract, name) == ("datasets", "schema_counts") and value["drafts"] > DRAFTS_MAX:
                 wrong = f"{key} has {value['drafts']} incomplete schemas"
             elif (contract, name) == ("grants", "asked") and sum(value.values()) > OPEN_REQUESTS_MAX:
@@ -97,6 +99,21 @@ class Watch:
         if not 0 <= runs["revealed"] <= runs["used"]:
             return f"{ident}: {runs}"
         return self._stays(("grant", ident), runs["status"], ENDED_GRANTS)
+
+    def _account(self, rows: dict, place: tuple[str, int], account: dict) -> str:
+        """What jobs hold of an account is what it says; nothing of it is below nothing."""
+        held: dict[str, Counter[str]] = {"reserved": Counter(), "spent": Counter()}
+        for (contract, name, key), hold in rows.items():
+            if (contract, name) == ("accounts", "holds"):
+                charge = rows["accounts", "bookings", key[0]]["charges"][key[1]]
+                if (charge["dataset"], hold["account"]) == place:
+                    held[hold["state"]].update({one: charge[one] for one in ("epsilon", "delta", "rho")})
+                if hold["state"] == "reserved" and rows["jobs", "jobs", key[0]]["state"] in FINAL:
+                    return f"an ended job holds a part of the account {place}"
+        for side, sums in held.items():
+            if account[side] != {name: sums[name] for name in account[side]}:
+                return f"account {place}: {account[side]} {side}, by jobs {dict(sums)}"
+        return ""
 
     def _job(self, rows: dict, ident: str, job: dict) -> str:
         if job["state"] not in FINAL and not job["deadline"] > 0:
@@ -181,5 +198,6 @@ class Watch:
         """Tell whether members keep a contract of genesis stopped: then its states wait, as they decided."""
         rows = chain.rows
         return any(
-            rows["lifecycle", "active", name]["status"] == "frozen" for name in ("grants", "jobs", "datasets")
+            rows["lifecycle", "active", name]["status"] == "frozen"
+            for name in ("accounts", "grants", "jobs", "datasets")
         )

@@ -98,7 +98,7 @@ class Disputes(Jobs):
             fine = fine and len(blamed) == (1 if outcome == "upheld" else 0)
         self.must(fine, "BAD_BLAME")
         if found.state == "disputed" and outcome == "upheld":
-            self.reach("grants")
+            self.reach_ends(found)
         self.go()
         self._settle(dispute, outcome, tuple(blamed), org, evidence)
         if found.state == "disputed":
@@ -147,7 +147,7 @@ class Disputes(Jobs):
             self.must(not caught, "ALREADY_RECORDED")
             self._in_time(self.jobs[job])
             if not self.jobs[job].final:
-                self.reach("grants")
+                self.reach_ends(self.jobs[job])
         self.go()
         if before != said:
             self.found_out(job, "EQUIVOCATION", (org,), digest([before, said]), "upheld")

@@ -20,10 +20,11 @@ ACTS = {
     "resumptions": STEWARDS,
     "versions": STEWARDS,
     "approvers": STEWARDS,
+    "accounts": STEWARDS,
     "jobs": STEWARDS,
 }
 """Act -> roles of the keys that count."""
-OF_DATASETS = ("approvals", "resumptions", "versions", "approvers")
+OF_DATASETS = ("approvals", "resumptions", "versions", "approvers", "accounts")
 CALLS = {
     "keys": (
         "orgs.add_key",
@@ -49,6 +50,7 @@ CALLS = {
     "resumptions": ("grants.resume", "datasets.resume"),
     "versions": ("datasets.register", "datasets.new_version"),
     "approvers": ("datasets.set_approvers",),
+    "accounts": ("accounts.set_caps", "accounts.begin"),
     "jobs": ("jobs.propose",),
 }
 ACT_OF = {call: act for act, calls in CALLS.items() for call in calls}
@@ -62,6 +64,7 @@ ABOUT = {
         f"datasets.{name}": ("dataset", "id")
         for name in ("resume", "register", "new_version", "set_approvers")
     },
+    **{f"accounts.{name}": ("dataset", "id") for name in ("set_caps", "begin")},
 }
 """Call -> the kind of what it is about, and the argument that names it."""
 NAMES = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-/")

@@ -11,7 +11,8 @@ from typing import Any
 
 from chain.primitives.values import encode_value
 from tests.rules.base import DAY_MS, Refused, distinct
-from tests.rules.model_uses import FINAL, Use, Uses
+from tests.rules.model_accounts import NOISE, Accounts
+from tests.rules.model_uses import FINAL, Use
 from tests.rules.pages import job_facts
 
 SPEC_FIELDS = {
@@ -137,7 +138,7 @@ def _counted(column: dict[str, Any]) -> list[Any]:
     return [column["type"], categories + missing, bins, column["low"], column["high"], column["missing"]]
 
 
-class Jobs(Uses):
+class Jobs(Accounts):
     """The rules of contract `jobs` about a job's life up to its run."""
 
     def __init__(self, chain_id: bytes) -> None:
@@ -180,7 +181,10 @@ class Jobs(Uses):
         self._profile(job)
         self._roles(job)
         self._joined(spec)
+        charges = self._charges(job)
         self.go()
+        if charges:
+            self.charged[ident] = org, charges
         for grant in job.grants:
             self.jobs_of.setdefault(grant, []).append(ident)
         job = self.jobs[ident] = self.entered(job, "proposed")
@@ -194,6 +198,23 @@ class Jobs(Uses):
             page=spec["page"], plan=spec["plan"],
         )  # fmt: skip
         return ident
+
+    def _charges(self, job: Job) -> list[dict[str, Any]]:
+        """Return what a job is charged, for which the accounts of its datasets have room."""
+        self.reach("accounts")
+        follows = None if self.is_broken else self.followed(job.spec)
+        if follows is None:
+            return []
+        found = []
+        for item, owner in zip(job.spec["inputs"], job.owners, strict=True):
+            charge = follows.get("charges", {}).get(item["name"], {})
+            if charge and (charge["figures"] or any(charge[name] for name in NOISE)):
+                named = {name: item[name] for name in ("grant", "dataset", "version")}
+                found.append({**charge, **named, "input": item["name"], "owner": owner})
+        entries = [(one, self.account_of_version(one["dataset"], one["version"])) for one in found]
+        for fault in self.room_faults(entries, job.initiator):
+            self.must(False, fault)
+        return found
 
     def _joined(self, spec: dict[str, Any]) -> None:
         """Require joins by whole keys, of identifiers of one meaning, that were not found too small."""
@@ -337,7 +358,12 @@ class Jobs(Uses):
             return []
         self.reach("grants")
         uses = [job.use(number) for number in range(len(job.grants))]
-        return job.silent if self.lets_pass(uses) else []
+        if not self.lets_pass(uses):
+            return []
+        if job.state == "proposed":
+            self.reach("accounts")
+            return job.silent if self.accounts_stands(job.id) else []
+        return job.silent
 
     def unfit(self, job: Job) -> list[str]:
         """Return who is no member with the agent that the job names: it keeps the others from their steps."""
@@ -400,10 +426,12 @@ class Jobs(Uses):
         self.must(found.spec["plan"] == plan, "PLAN_DIFFERS")
         self.reach("grants")
         self.guard_all(found, range(len(found.owners)), "accepted")
+        self.has_room(job, org)
         self.go()
         for owner, grant in zip(found.owners, found.grants, strict=True):
             if owner == org:
                 self.reserve(grant, job)
+        self.book(job, org)
         found = replace(found, accepted=(*found.accepted, org))
         self.tell_job("JobAccepted", job, plan=plan)
         if len(found.accepted) == len(found.parties):
@@ -418,7 +446,7 @@ class Jobs(Uses):
         self._says_why(cause, detail)
         found = self.waiting(job, "proposed")
         self.must(org in found.parties, "NOT_PARTICIPANT")
-        self.reach("grants")
+        self.reach_ends(found)
         self.go()
         self.end_job(found, "rejected")
         self._put_end(found, "party", [], cause, detail, b"")
@@ -475,11 +503,13 @@ class Jobs(Uses):
         for grant in found.grants:
             self.in_force(grant)
             self.joins_with(grant, joined)
+        self.reach("accounts")
         self.go()
         for grant in found.grants:
             if joined and joined not in self.partners.setdefault(grant, []):
                 self.partners[grant].append(joined)
             self.consume(grant, job)
+        self.settle(job, "reserved", "spent")
         if joined and (joined not in self.joins or self.joins[joined].outcome == ""):
             self.joins[joined] = Asked(found.spec["min_group"], job)
         self.jobs[job] = replace(found, join_height=self.height)
@@ -507,6 +537,12 @@ class Jobs(Uses):
 
     # --- ends
 
+    def reach_ends(self, job: Job) -> None:
+        """Require that the contracts which hear of a job's end can be called."""
+        self.reach("grants")
+        if job.join_height == 0:
+            self.reach("accounts")
+
     def end_job(self, job: Job, outcome: str, refused: tuple[str, ...] = ()) -> None:
         """Let a job end; its open grants learn it."""
         ended = replace(job, state=outcome, since=self.time, height=self.height, deadline=0)
@@ -514,6 +550,8 @@ class Jobs(Uses):
         answered = {*job.bound, *refused}
         returned = [grant for grant in job.grants if self.let_go(grant, job.id, outcome, answered)]
         self.jobs[job.id] = replace(ended, returned=tuple(returned))
+        self.settle(job.id, "reserved", "returned", returned)
+        self.settle(job.id, "reserved", "spent")
 
     def jobs_disclaim(self, job: str) -> str:
         """Say that one sent nothing."""
@@ -532,11 +570,14 @@ class Jobs(Uses):
         every = set(found.owners) <= {*disclaimed, found.initiator}
         if every:
             self.reach("grants")
+            self.reach("accounts")
         self.go()
         back = [grant for grant in found.grants if self.comes_back(grant)] if every else list(found.returned)
         for grant in back if every else []:
             self.used.remove((grant, job))
             self.tell_used(grant, job, "returned", "run returned")
+        if every:
+            self.settle(job, "spent", "returned", back)
         self.jobs[job] = replace(found, disclaimed=disclaimed, returned=tuple(back))
         self.tell_job("ReleaseDisclaimed", job, returned=back)
         return found.state
@@ -596,7 +637,7 @@ class Jobs(Uses):
         self.must(len(evidence) in (0, 32), "BAD_HASH")
         reached = found.resume or found.state
         self.must(evidence != b"" or reached in ("proposed", "accepted"), "EVIDENCE_REQUIRED")
-        self.reach("grants")
+        self.reach_ends(found)
         self.go()
         late = self.time > found.deadline
         refused = (org,) if reached == "accepted" and org != found.initiator else ()
@@ -608,7 +649,7 @@ class Jobs(Uses):
         found = self.known_job(job)
         self.must(not found.final, "WRONG_STATE")
         self.must(self.time > found.deadline, "TOO_EARLY")
-        self.reach("grants")
+        self.reach_ends(found)
         self.go()
         absent = self.absent(found)
         self.end_job(found, "expired")

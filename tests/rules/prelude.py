@@ -9,6 +9,7 @@ from tests.rules import model_datasets as data
 from tests.rules.draw import DAY_MS, Dice
 from tests.rules.draw_schemas import IDS, SCHEMA
 from tests.rules.model import Step
+from tests.rules.model_accounts import ACCOUNT_CHANGES_A_DAY_MAX
 from tests.rules.model_eyes import PENDING_A_DAY_MAX
 from tests.rules.model_governance import ROTATIONS_A_DAY_MAX
 from tests.rules.model_grants import GRANT_CHANGES_A_DAY_MAX, PARTNER_VERSIONS_MAX, REQUESTS_A_DAY_MAX
@@ -34,6 +35,7 @@ DAILY: dict[str, dict[str, int]] = {
         "parts": PARTS_A_DAY_MAX,
         "changes": data.CHANGES_A_DAY_MAX,
     },
+    "accounts": {"changes": ACCOUNT_CHANGES_A_DAY_MAX},
     "grants": {"requests": REQUESTS_A_DAY_MAX, "changes": GRANT_CHANGES_A_DAY_MAX},
     "governance": {
         "proposals": PROPOSALS_A_DAY_MAX,
@@ -67,6 +69,9 @@ def prelude(dice: Dice) -> Iterator[Step]:
             approvers=[owner, *(other for other in OWNERS if other != owner)] if others else [owner],
             threshold=2 if others else 1, description="",
         )  # fmt: skip
+        if dice.often(0.7):
+            caps = {"epsilon": 40 * 10**9, "grantee_epsilon": dice.pick((4 * 10**9, 20 * 10**9))}
+            yield call(owner, "accounts.set_caps", id=f"{owner}/data", caps=caps)
     for name in ("yes", dice.pick(("counts", "not-at-reveal", "with-init"))):
         source, trait = SOURCES[name]
         arguments = dict.fromkeys(trait.init or (), 1)

@@ -17,7 +17,7 @@ Place = tuple[str, str, Any]
 """(contract, name of a Map or Var, key or None)."""
 # What is not to be compared: it follows from the sources alone, or from rows that are.
 UNREAD = frozenset(("lifecycle", name) for name in ("sources", "source_uses", "code_bytes"))
-CONTRACTS = ("orgs", "governance", "lifecycle", "datasets", "programs", "grants", "jobs")
+CONTRACTS = ("orgs", "governance", "lifecycle", "datasets", "programs", "accounts", "grants", "jobs")
 SETS = frozenset(
     {"approvals", "votes", "rejections", "missing", "counted", "about", "against", "bound", "calls"}
 )
@@ -55,6 +55,7 @@ class Rows(Governance):
             **self.rows_datasets(),
             **self._rows_requests(),
             **self.rows_uses(),
+            **self.rows_accounts(),
             **self._rows_jobs(),
             **self._rows_run(),
             **self._rows_governance(),

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from contracts.system import NAMES, sources
 from tests.rules import __main__ as campaign
 from tests.rules import (
+    draw_accounts,
     draw_eyes,
     draw_grants,
     draw_jobs,
@@ -41,7 +42,16 @@ def world() -> World:
 def test_every_call_that_can_be_drawn_has_its_place_in_histories() -> None:
     """A draw that nobody lists is never made, and then no difference shows that a rule of it is missing."""
     listed = {draw.__name__ for draws in (KINDS, *[draws for _, draws in BUSY]) for draw in draws}
-    files = (draw_eyes, draw_grants, draw_jobs, draw_libraries, draw_members, draw_pages, draw_schemas)
+    files = (
+        draw_accounts,
+        draw_eyes,
+        draw_grants,
+        draw_jobs,
+        draw_libraries,
+        draw_members,
+        draw_pages,
+        draw_schemas,
+    )
     there = {
         name
         for file in files

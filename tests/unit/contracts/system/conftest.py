@@ -36,7 +36,12 @@ _RUNTIME = ContractRuntime()
 class World:
     """State, clock and a few habits; every call goes through the production runtime."""
 
-    def __init__(self, orgs: Mapping[str, list[str]] = ORGS, pages: Mapping[str, str] = PAGES) -> None:
+    def __init__(
+        self,
+        orgs: Mapping[str, list[str]] = ORGS,
+        pages: Mapping[str, str] = PAGES,
+        texts: Mapping[str, str] | None = None,
+    ) -> None:
         self.state: dict[StateKey, bytes] = {}
         self.height = 0
         self.time = START_MS
@@ -51,7 +56,7 @@ class World:
             "governance": {"nodes": nodes, "limits": dict(LIMITS)},
             "programs": {"pages": {**standard_pages(), **pages}},
         }
-        self._apply(_RUNTIME.bootstrap(sources(), init, time=self.time, state=self))
+        self._apply(_RUNTIME.bootstrap(texts or sources(), init, time=self.time, state=self))
         self.advance()
 
     # --- the ledger's side

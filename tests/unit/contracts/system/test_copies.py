@@ -10,13 +10,14 @@ import pytest
 from contracts.system import sources
 
 COPIED = {
-    "count_today": 6,
-    "check_text": 6,
+    "count_today": 7,
+    "check_text": 7,
     "check_id": 6,
     "admin": 4,
-    "steward": 2,
+    "steward": 3,
     "count_retraction": 2,
     "is_void": 2,
+    "jobs_only": 2,
 }
 """Function -> in how many contracts it stands."""
 

@@ -53,6 +53,12 @@ def versioned(world: World, _: int) -> Args:
     return {"id": "bureau/data", "schema": world.declare("bureau"), "root": ONE, "size_bucket": ""}
 
 
+def begun_anew(world: World, number: int) -> Args:
+    world.do("bureau", "datasets.new_version", **versioned(world, number))
+    newest = world.read("datasets", "datasets", "bureau/data")["version"]
+    return {"id": "bureau/data", "version": newest, "reason": "other people"}
+
+
 def declared(_: World, number: int) -> Args:
     columns = [column("id", "text", "identifier"), column(f"n{number}", "decimal")]
     return next(args for _, args in declaring(columns))
@@ -156,6 +162,11 @@ BOUNDS = (
         "bureau", "grants.resume", "changes", 500, "TOO_MANY_CHANGES_TODAY",
         lambda w, _: stopped(w, "grants", "bank/g-bureau"),
     ),
+    Bound(
+        "bureau", "accounts.set_caps", "changes", 200, "TOO_MANY_CHANGES_TODAY",
+        lambda *_: {"id": "bureau/data", "caps": {"figures": 201}},
+    ),
+    Bound("bureau", "accounts.begin", "changes", 200, "TOO_MANY_CHANGES_TODAY", begun_anew),
     Bound("bank", "governance.propose", "proposals", 200, "TOO_MANY_PROPOSALS_TODAY", lambda *_: LIMITS),
     Bound(
         "bank", "governance.retract", "retractions", 200, "TOO_MANY_RETRACTIONS_TODAY", own_decision
@@ -240,9 +251,10 @@ def test_who_has_spent_its_day_still_stops_and_ends_everything(world: World) -> 
     (_, draft), _ = declaring(wide)
     world.do("bureau", "datasets.declare", **draft)
     for org in ("bank", "bureau"):
-        for contract in ("datasets", "grants", "governance", "lifecycle", "programs"):
+        for contract in ("datasets", "accounts", "grants", "governance", "lifecycle", "programs"):
             acts = {bound.act: 10_000 for bound in BOUNDS if bound.contract == contract}
             world.put(contract, "daily", org, {"day": world.time // DAY_MS, **acts})
+    world.do("bureau", "accounts.lower_caps", id="bureau/data", caps={"figures": 1})
     world.do("bureau", "datasets.suspend", id="bureau/data", reason="")
     world.do("bureau", "grants.suspend", id="bank/g-bureau", reason="")
     world.do("bureau", "grants.revoke", id="bank/g-bureau", reason="")

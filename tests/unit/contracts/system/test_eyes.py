@@ -37,6 +37,7 @@ NEVER = {
     ),
     "datasets": ("declare", "extend", "withdraw", "suspend", "retire"),
     "programs": ("retract", "withdraw", "expire", "commit", "retire"),
+    "accounts": ("lower_caps",),
     "grants": ("reject", "retract", "settle", "withdraw", "narrow", "suspend", "revoke", "expire"),
     "jobs": (
         "accept",

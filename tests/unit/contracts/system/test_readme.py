@@ -1,7 +1,7 @@
 """The page of the system contracts holds line by line: every method, argument and code of its tables.
 
-The tables of datasets, grants and jobs are read from the page. Each method stands there once with its
-signature, and for each code of its row there is a call here that is refused with it.
+The tables of datasets, accounts, grants and jobs are read from the page. Each method stands there once with
+its signature, and for each code of its row there is a call here that is refused with it.
 """
 
 from __future__ import annotations
@@ -264,6 +264,13 @@ def use(world: World) -> Args:
     return {"id": "bank/g-bureau", "use": asked, "phase": "proposed"}
 
 
+def begun_anew(world: World) -> Args:
+    """A second version, which begins an account of its own."""
+    args = {"schema": world.declare("bureau", [COLUMN]), "root": ONE, "size_bucket": ""}
+    world.do("bureau", "datasets.new_version", id="bureau/data", **args)
+    return {"id": "bureau/data", "version": 2, "reason": "other people"}
+
+
 def proposed_job(world: World) -> Args:
     job = world.propose()
     return {"job": job, "plan": world.plan_of(job)}
@@ -298,6 +305,17 @@ GOOD: dict[str, Good] = {
     "datasets.join_fault": Good("view", lambda _: {"inputs": [["bureau/data", 1, ["id"]]]}),
     "datasets.approvers_of": Good("view", lambda _: {"id": "bureau/data"}),
     "datasets.usable": Good("view", lambda _: {"id": "bureau/data"}),
+    "accounts.set_caps": Good("bureau", lambda _: {"id": "bureau/data", "caps": {"figures": 201}}),
+    "accounts.lower_caps": Good("bureau", lambda _: {"id": "bureau/data", "caps": {"figures": 0}}),
+    "accounts.begin": Good("bureau", begun_anew),
+    "accounts.caps_of": Good("view", lambda _: {"id": "bureau/data"}),
+    "accounts.account_of": Good("view", lambda _: {"id": "bureau/data", "version": 1}),
+    "accounts.share_of": Good("view", lambda _: {"id": "bureau/data", "version": 1, "grantee": "bank"}),
+    "accounts.left": Good(
+        "view", lambda _: {"id": "bureau/data", "version": 1, "grantee": "bank", "columns": ["age"]}
+    ),
+    "accounts.booking_of": Good("view", lambda w: {"job": w.propose()}),
+    "accounts.stands": Good("view", lambda w: {"job": w.propose()}),
     "grants.request": Good("bank", lambda w: w.terms("bank/g1", "bureau/data")),
     "grants.approve": Good("registry", partial(requested, terms={})),
     "grants.reject": Good("registry", partial(requested, reason="")),
@@ -899,6 +917,49 @@ CASES: dict[tuple[str, str], Case] = {
     ("jobs.abort", "BAD_DETAIL"): Case(args={"detail": {"note": "x" * 129}}),
     ("jobs.abort", "BAD_HASH"): Case(args={"evidence": b"1"}),
     ("jobs.abort", "EVIDENCE_REQUIRED"): Case(args={"evidence": b""}),
+    **{
+        (f"accounts.{method}", code): Case(who=who, args=args)
+        for method in ("set_caps", "lower_caps", "begin")
+        for code, who, args in (
+            ("NOT_OWNER", "bank", {}),
+            ("UNKNOWN_DATASET", "", {"id": "bureau/none"}),
+        )
+    },
+    **{
+        (f"accounts.{method}", "WRONG_STATE"): Case(
+            before=lambda w, _: w.do("bureau", "datasets.retire", id="bureau/data", reason="")
+        )
+        for method in ("set_caps", "lower_caps", "begin")
+    },
+    **{
+        (f"accounts.{method}", "TOO_MANY_CHANGES_TODAY"): spent("bureau", "accounts", changes=200)
+        for method in ("set_caps", "begin")
+    },
+    **{
+        (f"accounts.{method}", "BAD_CAPS"): Case(args={"caps": {"rows": 1}})
+        for method in ("set_caps", "lower_caps")
+    },
+    ("accounts.lower_caps", "CAP_RAISED"): Case(args={"caps": {"figures": 201}}),
+    ("accounts.begin", "TEXT_TOO_LONG"): Case(args={"reason": "x" * 257}),
+    ("accounts.begin", "NO_REASON"): Case(args={"reason": " "}),
+    ("accounts.begin", "UNKNOWN_VERSION"): Case(args={"version": 3}),
+    ("accounts.begin", "ACCOUNT_EXISTS"): Case(args={"version": 1}),
+    ("accounts.begin", "VERSION_CHARGED"): Case(
+        before=lambda w, _: w.put(
+            "accounts", "accounts", ("bureau/data", 1), {"spent": {}, "reserved": {}, "through": 2}
+        )
+    ),
+    ("accounts.begin", "TOO_MANY_ACCOUNTS"): Case(
+        before=lambda w, _: w.put("accounts", "begun", "bureau/data", [1] * 256)
+    ),
+    **{
+        (f"accounts.{view}", code): Case(args=args)
+        for view in ("account_of", "share_of", "left")
+        for code, args in (
+            ("UNKNOWN_DATASET", {"id": "bureau/none"}),
+            ("UNKNOWN_VERSION", {"version": 2}),
+        )
+    },
     ("jobs.expire", "UNKNOWN_JOB"): Case(args={"job": "00"}),
     ("jobs.expire", "WRONG_STATE"): Case(before=lambda w, args: w.do("rival", "jobs.expire", **args)),
     ("jobs.expire", "TOO_EARLY"): Case(args=lambda w: {"job": w.propose()}),
@@ -954,7 +1015,7 @@ CASES: dict[tuple[str, str], Case] = {
 # --- the tests
 
 
-@pytest.mark.parametrize("contract", ["datasets", "grants", "jobs"])
+@pytest.mark.parametrize("contract", ["datasets", "accounts", "grants", "jobs"])
 def test_the_table_lists_every_method_that_members_call_with_its_signature(contract: str) -> None:
     program = check_source(sources()[contract], contract).program
     assert program is not None
@@ -970,7 +1031,7 @@ def test_the_table_lists_every_method_that_members_call_with_its_signature(contr
         assert signature_text == f"({params}){returns}", name
 
 
-@pytest.mark.parametrize("contract", ["datasets", "grants", "jobs"])
+@pytest.mark.parametrize("contract", ["datasets", "accounts", "grants", "jobs"])
 def test_every_code_of_a_row_has_a_call_here_and_every_call_stands_there(contract: str) -> None:
     said = {
         (f"{contract}.{method}", code) for method in rows(contract) for code in codes_of(contract, method)
@@ -978,7 +1039,7 @@ def test_every_code_of_a_row_has_a_call_here_and_every_call_stands_there(contrac
     assert said == {key for key in CASES if key[0].startswith(f"{contract}.")}
 
 
-@pytest.mark.parametrize("contract", ["datasets", "grants", "jobs"])
+@pytest.mark.parametrize("contract", ["datasets", "accounts", "grants", "jobs"])
 def test_the_page_names_every_code_of_the_contract(contract: str) -> None:
     raised = set(re.findall(r'"([A-Z][A-Z0-9_]+)"\)$', sources()[contract], re.MULTILINE))
     assert len(raised) > 10

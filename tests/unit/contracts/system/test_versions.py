@@ -188,7 +188,17 @@ def test_every_contract_and_version_that_ever_ran_is_listed_in_the_state(bare: W
     install(bare, DOUBLE)
     count = bare.variable("lifecycle", "name_count")
     names = [bare.read("lifecycle", "names", place) for place in range(count)]
-    assert names == ["orgs", "governance", "lifecycle", "datasets", "programs", "grants", "jobs", "counter"]
+    assert names == [
+        "orgs",
+        "governance",
+        "lifecycle",
+        "datasets",
+        "programs",
+        "accounts",
+        "grants",
+        "jobs",
+        "counter",
+    ]
     for seq, active_at in versions(bare, "counter"):
         entry = bare.read("lifecycle", "history", f"counter/{seq}")
         assert (entry["active_at"], entry["approved_by"], entry["by"]) == (
