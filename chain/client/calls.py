@@ -113,8 +113,8 @@ _REMEDIES: Mapping[str, str] = {
     "BAD_EYES": "from 1 to 32 keys; 1 asks for no second one",
     "TOO_FEW_KEYS": "fewer of the organisation's keys count for this act; register another first: assent org "
     "add-key",
-    "NOT_OF_A_DATASET": "datasets have approvals, resumptions, versions and approvers; the other acts are "
-    "the organisation's",
+    "NOT_OF_A_DATASET": "datasets have approvals, resumptions, versions, approvers and accounts; the other "
+    "acts are the organisation's",
     "KEY_NOT_COUNTED": "several keys see this act, and this one is none of them: an agent's key never is, "
     "and who counts is shown by: assent org eyes",
     "ALREADY_SEEN": "this key has seen it, and another one does it; which, and until when: "
@@ -142,6 +142,20 @@ _REMEDIES: Mapping[str, str] = {
     "request a new grant",
     "IDENTIFIERS_DIFFER": "datasets that are joined have identifiers of different types or normalisation; "
     "compare them: assent dataset show",
+    "ACCOUNT_EPSILON": "what figures with noise may still give away is spent or held by open jobs: ask with "
+    "a smaller epsilon, or ask the owner, who sets the caps; see: assent dataset account ID --grantee ORG",
+    "ACCOUNT_DELTA": "the deltas of figures with noise come to what the account allows; the owner sets the "
+    "caps; see: assent dataset account ID",
+    "ACCOUNT_FIGURES": "as many figures of a column are released without noise as the account allows: ask "
+    "for noise, or ask the owner, who sets the caps; see: assent dataset account ID",
+    "ACCOUNT_EXISTS": "an account begins with this version, or a later one; see: assent dataset account ID",
+    "VERSION_CHARGED": "figures of this version, or a later one, are in the account already; register a new "
+    "version, and begin with that: assent dataset new-version",
+    "TOO_MANY_ACCOUNTS": "a dataset has at most 256 accounts beside its first; register another dataset",
+    "NO_REASON": "say why its rows tell nothing of the rows before: --because TEXT",
+    "UNKNOWN_VERSION": "the dataset has no such version; see: assent dataset show ID",
+    "BAD_CAPS": "epsilon and grantee-epsilon lie in 0 to 1000, delta in 0 to 0.001, figures in 0 to 1000000",
+    "CAP_RAISED": "a cap rose meanwhile above what is given here; see: assent dataset account ID",
     "DATASET_NOT_ACTIVE": "its owner suspended or retired it; see: assent dataset show",
     "UNKNOWN_COLUMN": "the registered schema has no such column; see: assent dataset show",
     "GRANT_EXISTS": "choose another id; see: assent grant list",
@@ -214,6 +228,12 @@ _REMEDIES_OF_CONTRACT: Mapping[tuple[str, str], str] = {
     ("grants", "BAD_ID"): _DATA_IDS,
     ("jobs", "BAD_ID"): _DATA_IDS,
     ("datasets", "NOT_OWNER"): _DATA_OWNER,
+    ("accounts", "NOT_OWNER"): _DATA_OWNER,
+    (
+        "accounts",
+        "TOO_MANY_CHANGES_TODAY",
+    ): "an owner raises caps or begins accounts 200 times a day; the "
+    "count begins anew at midnight UTC. Lowering a cap is not counted",
     ("grants", "NOT_OWNER"): _DATA_OWNER,
     ("grants", "ALREADY_VOTED"): "this organisation has voted; to vote otherwise: assent grant retract",
     ("grants", "NOT_VOTED"): "this organisation has no vote on it; see: assent grant show",

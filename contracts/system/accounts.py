@@ -451,6 +451,16 @@ def left(id: str, version: int, grantee: str, columns: list[str]) -> dict:
 
 
 @view
+def fault_of(grantee: str, charges: list[dict]) -> str:
+    """The code with which a proposal that is charged so is refused now; "" when accounts have room."""
+    for sums in gathered([[one, known_first(one["dataset"], one["version"])] for one in charges]):
+        fault = room_fault(sums, grantee)
+        if fault != "":
+            return fault
+    return ""
+
+
+@view
 def booking_of(job: str) -> dict:
     """What a job is charged: {grantee, charges}; an empty list where its plan charges nobody."""
     return bookings.get(job, {"grantee": "", "charges": []})

@@ -18,6 +18,7 @@ from chain.ledger.block import Receipt
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
+from privcompute.cli.account_commands import account, begin_account, caps
 from privcompute.cli.common import (
     GAS_LIMIT,
     UsageFault,
@@ -302,6 +303,7 @@ def show(session: Session, dataset_id: str, as_json: bool) -> None:
         ["column", "sensitivity", "declared"],
         [[column.name, column.sensitivity, column_words(column)] for column in schema.columns],
     )
+    print_text(f"what figures about it gave away: assent dataset account {found['id']}")
 
 
 @dataset.command("check")
@@ -356,6 +358,9 @@ dataset.add_command(
 )
 dataset.add_command(_decide("resume", "Resume ID.", "resumed", reason=False))
 dataset.add_command(_decide("retire", "Retire ID for good.", "retired", reason=True))
+dataset.add_command(account)
+dataset.add_command(caps)
+dataset.add_command(begin_account)
 dataset.add_command(inspect)
 dataset.add_command(drafts)
 dataset.add_command(withdraw_draft)

@@ -58,6 +58,9 @@ def ask(dice: Dice) -> Drawn:
     job = dice.pick(model.jobs)
     if job is not None and dice.often(0.3):
         return "?", f"accounts.{dice.pick(('booking_of', 'stands'))}", {"job": job}
+    charges = dice.pick([charges for _, charges in model.charged.values()])
+    if charges is not None and dice.often(0.2):
+        return "?", "accounts.fault_of", {"grantee": dice.pick(("bank", "rival")), "charges": charges}
     ident = dice.pick(model.datasets)
     version = dice.chance.randint(1, len(model.versions[ident]) + dice.often(0.05))
     method = dice.pick(("caps_of", "account_of", "share_of", "left"))

@@ -73,6 +73,18 @@ def by_account(entries: Iterable[Entry]) -> Iterator[tuple[str, int, list[dict[s
         yield dataset, first, charges
 
 
+class _OneOf:
+    """Any of several codes: the README says no order of them."""
+
+    def __init__(self, codes: Iterable[str]) -> None:
+        self._codes = frozenset(codes)
+
+    def __eq__(self, other: object) -> bool:
+        return other in self._codes
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 @dataclass(frozen=True, slots=True)
 class Booked:
     """A charge that was ever reserved, and what became of it."""
@@ -307,6 +319,12 @@ class Accounts(Uses):
             "delta": max(room, 0),
             "figures": {column: max(caps["figures"] - counted[column], 0) for column in columns},
         }
+
+    def accounts_fault_of(self, grantee: str, charges: list[dict[str, Any]]) -> Any:
+        """Answer with one of the codes with which accounts refuse charges."""
+        entries = [(one, self._known_account(one["dataset"], one["version"])) for one in charges]
+        faults = self.room_faults(entries, grantee)
+        return _OneOf(faults) if len(set(faults)) > 1 else "".join(faults[:1])
 
     def accounts_booking_of(self, job: str) -> dict[str, Any]:
         """Answer with what a job is charged."""

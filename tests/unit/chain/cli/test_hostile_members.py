@@ -86,7 +86,7 @@ LEDGER = RECORD | {
     "rule": EVIL, "votes": 1, "abi": {}, "arguments": {EVIL: EVIL}, "readiness": RECORD, "metrics": {},
     "libraries": {EVIL: bytes.fromhex(HASH)}, "by": EVIL, "bytes": 1, "published_at": 1, "open": 1,
     "withdrawn": False, "returned": [EVIL], "disclaimed": [EVIL], "join_height": 1, "running_height": 1,
-    "owners": [EVIL], "page": page_hash(EVIL),
+    "owners": [EVIL], "page": page_hash(EVIL), "epsilon": 1,
 }  # fmt: skip
 """One record with every field that any command asks a contract for."""
 GIVEN = {
@@ -106,6 +106,7 @@ MORE = {
         *("--dataset", "a/b", "--column", "x=plain", "--program", "x", "--receiver", "x", "--runs", "1"),
     ],
     ("program", "check"): ["--org", EVIL, "--input", f"a={EVIL}@1"],
+    ("dataset", "caps"): ["--epsilon", "1"],
     ("job", "preflight"): [
         *("--program", "private-join", "--purpose", "x", "--receiver", "x"),
         *("--input", "b=a/b", "--input", "c=a/c", "--profile", "x"),
@@ -157,6 +158,14 @@ STATE |= {
     "jobs.joins": {"min_group": 1, "outcome": EVIL, "said": [EVIL], "job": EVIL},
 }
 """What decides about a proposal."""
+NOISE = {"epsilon": 0, "delta": 0, "rho": 0}
+STATE |= {
+    "accounts.owner_caps": {"epsilon": 1, "grantee_epsilon": 1, "delta": 1, "figures": 1},
+    "accounts.begun": [],
+    "accounts.accounts": {"spent": NOISE, "reserved": NOISE, "through": 1},
+    "accounts.figures": {"spent": 1, "reserved": 0},
+}
+"""What a dataset gave away; a grantee that nobody lists would be told as missing."""
 POLICY = {"rule": EVIL, "votes": 1}
 RETURNS = {
     "governance.propose": 1, "lifecycle.propose": 1, "lifecycle.set_access": 1, "lifecycle.commit": 1,
@@ -192,6 +201,9 @@ def spoken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Spoken:
 
     async def entries(_: Client, __: str, name: str, *___: Any) -> AsyncIterator[tuple[Any, Any]]:
         record = LEDGER | {"schema": bytes.fromhex(HASH)} if name == "schemas" else LEDGER
+        if name == "figures":
+            yield ("a/b", 1, EVIL), LEDGER
+            return
         yield bytes.fromhex(HASH) if name == "libraries" else HASH, record
 
     async def head(_: Client) -> int:

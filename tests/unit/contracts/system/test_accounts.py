@@ -283,6 +283,19 @@ def test_what_is_left_is_what_one_more_figure_may_have(desk: World) -> None:
     assert admit(desk, "no", charge((found + 1) / GIGA)) == "ACCOUNT_EPSILON"
 
 
+def test_who_would_propose_may_ask_with_what_code_it_is_refused(desk: World) -> None:
+    for charges, code in (
+        ([charge(1), charge(1, "registry/data")], ""),
+        ([charge(2), charge(2)], "ACCOUNT_EPSILON"),
+        ([charge(1, delta=10**14)], "ACCOUNT_DELTA"),
+        ([charge(0, figures={"age": 201})], "ACCOUNT_FIGURES"),
+    ):
+        assert desk.ask("accounts.fault_of", grantee="bank", charges=charges) == code
+    given_away(desk, charge(2.5))
+    assert desk.ask("accounts.fault_of", grantee="bank", charges=[charge(1)]) == "ACCOUNT_EPSILON"
+    assert desk.ask("accounts.fault_of", grantee="rival", charges=[charge(1)]) == ""
+
+
 # --- caps
 
 

@@ -39,6 +39,7 @@ COLUMN = column("id", "text", "identifier")
 OTHERS = [column(f"c{number}", "decimal") for number in range(64)]
 YES = "@view\ndef allow(job: dict, phase: str) -> bool:\n    return True\n"
 Args = dict[str, Any]
+CHARGE = {"dataset": "bureau/data", "version": 1, "epsilon": 1, "delta": 0, "rho": 1, "figures": {"age": 1}}
 
 
 # --- what the page says
@@ -314,6 +315,7 @@ GOOD: dict[str, Good] = {
     "accounts.left": Good(
         "view", lambda _: {"id": "bureau/data", "version": 1, "grantee": "bank", "columns": ["age"]}
     ),
+    "accounts.fault_of": Good("view", lambda _: {"grantee": "bank", "charges": [CHARGE]}),
     "accounts.booking_of": Good("view", lambda w: {"job": w.propose()}),
     "accounts.stands": Good("view", lambda w: {"job": w.propose()}),
     "grants.request": Good("bank", lambda w: w.terms("bank/g1", "bureau/data")),
@@ -952,6 +954,8 @@ CASES: dict[tuple[str, str], Case] = {
     ("accounts.begin", "TOO_MANY_ACCOUNTS"): Case(
         before=lambda w, _: w.put("accounts", "begun", "bureau/data", [1] * 256)
     ),
+    ("accounts.fault_of", "UNKNOWN_DATASET"): Case(args={"charges": [{**CHARGE, "dataset": "bureau/none"}]}),
+    ("accounts.fault_of", "UNKNOWN_VERSION"): Case(args={"charges": [{**CHARGE, "version": 2}]}),
     **{
         (f"accounts.{view}", code): Case(args=args)
         for view in ("account_of", "share_of", "left")
