@@ -201,7 +201,12 @@ def test_the_site_has_every_page() -> None:
 
 
 def test_the_lock_of_the_generator_is_hashed_and_names_no_registry() -> None:
-    for name in ("requirements-docs.lock", "requirements-fuzz.lock", "requirements.lock"):
+    for name in (
+        "requirements-docs.lock",
+        "requirements-fuzz.lock",
+        "requirements-opendp.lock",
+        "requirements.lock",
+    ):
         lines = text_of(name).splitlines()
         packages = [line for line in lines if re.match(r"\w", line)]
         assert packages, name
