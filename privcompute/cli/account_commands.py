@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Any
 
 import click
@@ -50,9 +50,8 @@ def parse_amount(text: str, option: str, digits: int, most: int) -> int:
     try:
         scaled = Decimal(text.strip()).scaleb(digits)
         whole = int(scaled) if scaled.is_finite() and 0 <= scaled <= most else -1
-    except (InvalidOperation, ValueError):
-        whole = -1
-        scaled = Decimal(0)
+    except (DecimalException, ValueError):
+        whole, scaled = -1, Decimal(0)
     if whole < 0 or whole != scaled:
         raise UsageFault(f"{option} {text[:40]!r}: give {allowed}, such as 0.5 or 1e-6")
     return whole
@@ -61,7 +60,9 @@ def parse_amount(text: str, option: str, digits: int, most: int) -> int:
 def show_amount(amount: int, digits: int) -> str:
     """Return an amount as people write it: 0.5, or 1e-06 where it is small."""
     value = Decimal(amount).scaleb(-digits)
-    return f"{value.normalize():E}".lower() if 0 < value < Decimal("0.001") else f"{value.normalize():f}"
+    if 0 < value < Decimal("0.001"):
+        return f"{value.normalize():E}".lower().replace("e-0", "e-")
+    return f"{value.normalize():f}"
 
 
 def _epsilon(amount: int) -> str:
@@ -357,9 +358,8 @@ def caps(session: Session, dataset_id: str, as_json: bool, **given: str | None) 
 
     async def work(account: SigningClient) -> Receipt:
         now: Any = await account.client.state("accounts", "owner_caps", dataset_id) or DEFAULT_CAPS
-        rises = any(asked[name] > now[name] for name in asked)
-        method = "set_caps" if rises else "lower_caps"
-        return await call(account, "accounts", method, {"id": dataset_id, "caps": dict(asked)}, GAS_LIMIT)
+        args: dict[str, Value] = {"id": dataset_id, "caps": dict(asked)}
+        return await call(account, "accounts", method_for(asked, now), args, GAS_LIMIT)
 
     receipt = as_account(session, work)
     if as_json:
@@ -368,6 +368,11 @@ def caps(session: Session, dataset_id: str, as_json: bool, **given: str | None) 
         print_text(
             f"the caps of {dataset_id} are set at height {receipt.height}; see: assent dataset account"
         )
+
+
+def method_for(asked: Mapping[str, int], now: Mapping[str, int]) -> str:
+    """Return the call that sets these caps: what lowers alone is no act that several keys see."""
+    return "set_caps" if any(asked[name] > now[name] for name in asked) else "lower_caps"
 
 
 _CAPS_MOST = {
