@@ -17,7 +17,14 @@ import click
 
 from chain.client.calls import as_account, call
 from chain.client.client import Client
-from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
+from chain.client.console import (
+    json_option,
+    print_folded,
+    print_json,
+    print_table,
+    print_text,
+    reports_errors,
+)
 from chain.client.options import Session, run, session_options
 from chain.client.signing import SigningClient
 from chain.client.trust import trust_line
@@ -86,7 +93,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class DisclosureAccount:
     """The account that a version of a dataset is in."""
 
     dataset: str
@@ -107,7 +114,9 @@ class Account:
     rests_on: str
 
 
-async def read_account(client: Client, dataset: str, version: int | None, grantee: str | None) -> Account:
+async def read_account(
+    client: Client, dataset: str, version: int | None, grantee: str | None
+) -> DisclosureAccount:
     """Return an account; raise UsageFault for what is unknown, ProofInvalid where grantees are missing."""
     record: Any = await need_state(client, "datasets", "datasets", dataset, SEE_LIST)
     newest = int(record["version"])
@@ -130,7 +139,7 @@ async def read_account(client: Client, dataset: str, version: int | None, grante
     chosen = [one for one in shares if grantee in (None, one.grantee)]
     if grantee is not None and not chosen:
         chosen = [Share(grantee, nothing, nothing, 0, await _left(client, dataset, first, grantee))]
-    return Account(
+    return DisclosureAccount(
         dataset=dataset,
         first=first,
         last=min([newest, *(one - 1 for one in begun if one > first)]),
@@ -257,7 +266,7 @@ def account(
 ) -> None:
     """Show what figures about ID gave away, what open jobs hold, and what is left of its owner's caps."""
 
-    async def work() -> Account:
+    async def work() -> DisclosureAccount:
         async with session.client() as client:
             return await read_account(client, dataset_id, version, grantee)
 
@@ -268,7 +277,7 @@ def account(
         print_account(found)
 
 
-def account_json(found: Account) -> Value:
+def account_json(found: DisclosureAccount) -> Value:
     """Return what `--json` prints; epsilon in 10^-9, delta and rho in 10^-18."""
     return {
         "dataset": found.dataset,
@@ -296,13 +305,13 @@ def account_json(found: Account) -> Value:
     }
 
 
-def print_account(found: Account) -> None:
+def print_account(found: DisclosureAccount) -> None:
     """Print an account at 80 columns."""
     versions = (
         f"version {found.first}" if found.first == found.last else f"versions {found.first} to {found.last}"
     )
-    whose = "its owner set" if found.by_owner else "nobody set: the defaults"
-    print_text(f"{found.dataset}: account of {versions}, with caps that {whose}")
+    whose = "caps of its owner" if found.by_owner else "the default caps"
+    print_text(f"{found.dataset}: account of {versions}, with {whose}")
     caps = found.caps
     print_table(
         "given away",
@@ -338,7 +347,7 @@ def print_account(found: Account) -> None:
             ["column", "#released", "#held", "#left"],
             list(found.columns),
         )
-    print_text(f"{found.rests_on}; what is composed and left is our node's word")
+    print_folded(f"{found.rests_on}; what is composed and left is our node's word")
 
 
 @click.command("caps")
