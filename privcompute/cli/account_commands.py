@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, DecimalException
 from typing import Any
 
 import click
@@ -31,12 +30,10 @@ from chain.client.trust import trust_line
 from chain.ledger.block import Receipt
 from chain.primitives.errors import ProofInvalid
 from chain.primitives.values import Value
-from chain.primitives.visible import one_line
+from privcompute.cli.account_room import DELTA_DIGITS, EPSILON_DIGITS, parse_amount, show_amount
 from privcompute.cli.common import GAS_LIMIT, UsageFault, need_state, send, sent_json
 from privcompute.cli.declarations import SEE_LIST
 
-EPSILON_DIGITS, DELTA_DIGITS = 9, 18
-"""Decimal places in which the ledger counts."""
 DEFAULT_CAPS: Mapping[str, int] = {
     "delta": 10**13,
     "epsilon": 8 * 10**9,
@@ -46,30 +43,6 @@ DEFAULT_CAPS: Mapping[str, int] = {
 """What holds where an owner set none (contracts/system/README.md, accounts)."""
 NOISE = ("epsilon", "delta", "rho")
 LOOKUPS_AT_ONCE = 16
-
-
-# --- numbers as people write them -----------------------------------------------------------------
-
-
-def parse_amount(text: str, option: str, digits: int, most: int) -> int:
-    """Return a decimal in units of 10^-digits; raise UsageFault for what is none, or out of range."""
-    allowed = f"a number from 0 to {show_amount(most, digits)}, with at most {digits} decimal places"
-    try:
-        scaled = Decimal(text.strip()).scaleb(digits)
-        whole = int(scaled) if scaled.is_finite() and 0 <= scaled <= most else -1
-    except (DecimalException, ValueError):
-        whole, scaled = -1, Decimal(0)
-    if whole < 0 or whole != scaled:
-        raise UsageFault(f"{option} {text[:40]!r}: give {allowed}, such as 0.5 or 1e-6")
-    return whole
-
-
-def show_amount(amount: int, digits: int) -> str:
-    """Return an amount as people write it: 0.5, or 1e-06 where it is small."""
-    value = Decimal(amount).scaleb(-digits)
-    if 0 < value < Decimal("0.001"):
-        return f"{value.normalize():E}".lower().replace("e-0", "e-")
-    return f"{value.normalize():f}"
 
 
 def _epsilon(amount: int) -> str:
@@ -220,33 +193,6 @@ async def _columns(
         )
         for key, row in zip(keys, rows, strict=True)
     ]
-
-
-async def what_is_left(client: Client, grantee: str, charges: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say in a line for each dataset what a grantee may still be charged, beside what a job would be."""
-    lines = []
-    for one in charges:
-        columns = sorted(one["figures"])
-        asked: dict[str, Value] = {
-            "id": one["dataset"],
-            "version": one["version"],
-            "grantee": grantee,
-            "columns": list(columns),
-        }
-        left: Any = await client.view("accounts", "left", asked)
-        parts = []
-        if one["epsilon"]:
-            parts.append(f"epsilon {_epsilon(left['epsilon'])} left, asked {_epsilon(one['epsilon'])}")
-        if one["delta"] > left["delta"]:
-            deltas = [show_amount(amount, DELTA_DIGITS) for amount in (left["delta"], one["delta"])]
-            parts.append(f"delta {deltas[0]} left, asked {deltas[1]}")
-        for column in columns:
-            if one["figures"][column] > left["figures"][column]:
-                parts.append(
-                    f"column {column}: {left['figures'][column]} figures left, asked {one['figures'][column]}"
-                )
-        lines += [f"{one['dataset']}: {part}" for part in parts]
-    return [one_line(line) for line in lines]
 
 
 # --- commands -------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chain.client.calls import call
+from chain.client.calls import RefusedByLedger, call
 from chain.client.console import (
     json_option,
     print_json,
@@ -21,6 +21,7 @@ from chain.primitives.crypto import digest
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import encode_value
 from privcompute.causes import CANCELLED, CAUSES, NOTE_CHARS_MAX
+from privcompute.cli.account_room import with_what_is_left
 from privcompute.cli.common import (
     GAS_LIMIT,
     UsageFault,
@@ -60,7 +61,11 @@ def propose(session: Session, file: Path | None, watch: bool, as_json: bool, **g
         async with session.account() as account:
             spec = await build_spec(account.client, request)
             await check_before_proposing(account.client, spec)
-            receipt = await call(account, "jobs", "propose", {"spec": spec}, GAS_LIMIT)
+            try:
+                receipt = await call(account, "jobs", "propose", {"spec": spec}, GAS_LIMIT)
+            except RefusedByLedger as refused:
+                said = await with_what_is_left(account.client, account.signer.public, spec, str(refused))
+                raise RefusedByLedger(said) from None
             return str(decode_result(receipt)), receipt
 
     job_id, receipt = run(work())

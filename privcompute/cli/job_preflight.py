@@ -20,6 +20,7 @@ from chain.client.options import NoSession, Session, run, session_options
 from chain.client.trust import trust_line
 from chain.primitives.errors import AssentError, Exit
 from chain.primitives.values import Value
+from privcompute.cli.account_room import room_obstacles
 from privcompute.cli.common import UsageFault, find_job, need_state, show_time
 from privcompute.cli.job_spec import JobRequest, build_spec, read_request, request_options
 from privcompute.cli.job_why import print_part
@@ -125,9 +126,10 @@ async def _of_request(session: Session, about: str, request: JobRequest) -> Told
         found = [*_of_key(sender), *proposal_obstacles(spec, facts)]
         denied, unsaid = await ask_guards(client, spec, facts, found)
         objected, size = await _of_page(reader, view)
+        given_away = await room_obstacles(client, raw, facts.initiator)
         agent = own_agent()
         own = None if agent is None else await judge_own(agent, reader, view)
-        found = _distinct([*found, *denied, *objected, *([] if own is None else own.obstacles)])
+        found = _distinct([*found, *denied, *objected, *given_away, *([] if own is None else own.obstacles)])
         alone = own is None and facts.initiator in view.owners
         return Told(
             about=f"{about}, as {facts.initiator} would propose it",

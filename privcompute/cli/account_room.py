@@ -1,0 +1,120 @@
+"""What a job would be charged, and what is left of the accounts for it: our node's word, beside refusals.
+
+A job's charges follow of its page; contract `programs` derives them, and contract `accounts` says what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, DecimalException
+from typing import Any
+
+from chain.client.answers import RpcError
+from chain.client.client import Client
+from chain.primitives.values import Value
+from chain.primitives.visible import one_line
+from privcompute.cli.common import UsageFault
+from privcompute.job.proposal import Obstacle, obstacle
+
+EPSILON_DIGITS, DELTA_DIGITS = 9, 18
+"""Decimal places in which the ledger counts."""
+
+
+# --- numbers as people write them -----------------------------------------------------------------
+
+
+def parse_amount(text: str, option: str, digits: int, most: int) -> int:
+    """Return a decimal in units of 10^-digits; raise UsageFault for what is none, or out of range."""
+    allowed = f"a number from 0 to {show_amount(most, digits)}, with at most {digits} decimal places"
+    try:
+        scaled = Decimal(text.strip()).scaleb(digits)
+        whole = int(scaled) if scaled.is_finite() and 0 <= scaled <= most else -1
+    except (DecimalException, ValueError):
+        whole, scaled = -1, Decimal(0)
+    if whole < 0 or whole != scaled:
+        raise UsageFault(f"{option} {text[:40]!r}: give {allowed}, such as 0.5 or 1e-6")
+    return whole
+
+
+def show_amount(amount: int, digits: int) -> str:
+    """Return an amount as people write it: 0.5, or 1e-06 where it is small."""
+    value = Decimal(amount).scaleb(-digits)
+    if 0 < value < Decimal("0.001"):
+        return f"{value.normalize():E}".lower().replace("e-0", "e-")
+    return f"{value.normalize():f}"
+
+
+# --- what a job is charged ------------------------------------------------------------------------
+
+
+async def charges_of(client: Client, spec: Mapping[str, Any], initiator: str) -> list[dict[str, Any]]:
+    """Return what a spec would be charged, input by input; none where nothing follows of it."""
+    inputs: list[Value] = [
+        {**{name: one[name] for name in ("name", "dataset", "version")}, "columns": list(one["columns"])}
+        for one in spec["inputs"]
+    ]
+    asked: dict[str, Value] = {"id": spec["program"], "inputs": inputs, "parameters": spec["parameters"]}
+    try:
+        found: Any = await client.view("programs", "derive", asked)
+    except RpcError as refused:
+        if not refused.verdict:
+            raise
+        return []
+    charges = found.get("charges", {})
+    charged = [
+        {"dataset": one["dataset"], "version": one["version"], **charges[one["name"]]}
+        for one in spec["inputs"]
+        if one["name"] in charges
+    ]
+    return [one for one in charged if one["figures"] or one["epsilon"] or one["delta"]]
+
+
+async def what_is_left(client: Client, grantee: str, charges: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say in a line for each dataset what a grantee may still be charged, beside what a job would be."""
+    lines = []
+    for one in charges:
+        columns = sorted(one["figures"])
+        asked: dict[str, Value] = {
+            "id": one["dataset"],
+            "version": one["version"],
+            "grantee": grantee,
+            "columns": list(columns),
+        }
+        left: Any = await client.view("accounts", "left", asked)
+        parts = []
+        if one["epsilon"]:
+            parts.append(
+                f"epsilon {show_amount(left['epsilon'], EPSILON_DIGITS)} left, asked {show_amount(one['epsilon'], EPSILON_DIGITS)}"
+            )
+        if one["delta"] > left["delta"]:
+            deltas = [show_amount(amount, DELTA_DIGITS) for amount in (left["delta"], one["delta"])]
+            parts.append(f"delta {deltas[0]} left, asked {deltas[1]}")
+        for column in columns:
+            if one["figures"][column] > left["figures"][column]:
+                parts.append(
+                    f"column {column}: {left['figures'][column]} figures left, asked {one['figures'][column]}"
+                )
+        lines += [f"{one['dataset']}: {part}" for part in parts]
+    return [one_line(line) for line in lines]
+
+
+async def with_what_is_left(client: Client, key: bytes, spec: Mapping[str, Any], refusal: str) -> str:
+    """Return a refusal, with what is left where accounts refused; `key` signed."""
+    if not refusal.startswith("ACCOUNT_"):
+        return refusal
+    sender: Any = await client.state("orgs", "keys", key.hex())
+    lines = await what_is_left(client, sender["org"], await charges_of(client, spec, sender["org"]))
+    return "; ".join([refusal, *lines])
+
+
+async def room_obstacles(client: Client, spec: Mapping[str, Any], initiator: str) -> list[Obstacle]:
+    """Return what accounts have against a spec, each with what is left; none where they have room."""
+    charges = await charges_of(client, spec, initiator)
+    if not charges:
+        return []
+    code: Any = await client.view("accounts", "fault_of", {"grantee": initiator, "charges": [*charges]})
+    if not code:
+        return []
+    lines = await what_is_left(client, initiator, charges)
+    said = f"{'; '.join(lines)} (our node's word, not proved)"
+    return [obstacle("what figures give away", str(code), said)]
