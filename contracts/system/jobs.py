@@ -269,19 +269,18 @@ def check_page(spec: dict, org: str) -> dict:
 
 
 def charges_of(spec: dict, owners: list, follows: dict) -> list:
-    """What the plan charges the account of each input's dataset, for inputs that it charges at all."""
+    """What the plan charges the account of each input's dataset; `accounts` keeps what is charged at all."""
     found = []
     for item, owner in zip(spec["inputs"], owners):
-        charge: dict = follows.get("charges", {}).get(item["name"], {})
-        if len(charge) > 0:
-            charge.update({
-                "input": item["name"],
-                "grant": item["grant"],
-                "dataset": item["dataset"],
-                "version": item["version"],
-                "owner": owner,
-            })
-            found.append(charge)
+        charge: dict = follows["charges"][item["name"]]
+        charge.update({
+            "input": item["name"],
+            "grant": item["grant"],
+            "dataset": item["dataset"],
+            "version": item["version"],
+            "owner": owner,
+        })
+        found.append(charge)
     return found
 
 

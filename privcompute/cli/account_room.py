@@ -1,6 +1,6 @@
 """What a job would be charged, and what is left of the accounts for it: our node's word, beside refusals.
 
-A job's charges follow of its page; contract `programs` derives them, and contract `accounts` says what is left.
+A job's charges follow of its page; contract `programs` derives them, contract `accounts` says what is left.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ async def charges_of(client: Client, spec: Mapping[str, Any], initiator: str) ->
         {**{name: one[name] for name in ("name", "dataset", "version")}, "columns": list(one["columns"])}
         for one in spec["inputs"]
     ]
-    asked: dict[str, Value] = {"id": spec["program"], "inputs": inputs, "parameters": spec["parameters"]}
+    asked: dict[str, Value] = {"id": spec["program"], "inputs": inputs, "parameters": spec["parameters"]} | {
+        "initiator": initiator
+    }
     try:
         found: Any = await client.view("programs", "derive", asked)
     except RpcError as refused:
         if not refused.verdict:
             raise
         return []
-    charges = found.get("charges", {})
     charged = [
-        {"dataset": one["dataset"], "version": one["version"], **charges[one["name"]]}
+        {"dataset": one["dataset"], "version": one["version"], **found["charges"][one["name"]]}
         for one in spec["inputs"]
-        if one["name"] in charges
     ]
     return [one for one in charged if one["figures"] or one["epsilon"] or one["delta"]]
 
@@ -83,9 +83,8 @@ async def what_is_left(client: Client, grantee: str, charges: Sequence[Mapping[s
         left: Any = await client.view("accounts", "left", asked)
         parts = []
         if one["epsilon"]:
-            parts.append(
-                f"epsilon {show_amount(left['epsilon'], EPSILON_DIGITS)} left, asked {show_amount(one['epsilon'], EPSILON_DIGITS)}"
-            )
+            epsilons = [show_amount(amount, EPSILON_DIGITS) for amount in (left["epsilon"], one["epsilon"])]
+            parts.append(f"epsilon {epsilons[0]} left, asked {epsilons[1]}")
         if one["delta"] > left["delta"]:
             deltas = [show_amount(amount, DELTA_DIGITS) for amount in (left["delta"], one["delta"])]
             parts.append(f"delta {deltas[0]} left, asked {deltas[1]}")

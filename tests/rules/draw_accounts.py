@@ -111,6 +111,8 @@ def spend(dice: Dice) -> Drawn:
         "nonce": dice.chance.randbytes(16),
     }
     spec["parameters"] = parameters_of(spec)
-    found = model.followed(spec) or {"page": bytes(32), "plan": bytes(32)}
+    found = model.followed(spec, org)
+    if isinstance(found, str):
+        return None
     spec |= {name: found[name] for name in ("page", "plan")}
     return dice.signer(org, "steward", "agent"), "jobs.propose", {"spec": spec}

@@ -202,13 +202,13 @@ class Jobs(Accounts):
     def _charges(self, job: Job) -> list[dict[str, Any]]:
         """Return what a job is charged, for which the accounts of its datasets have room."""
         self.reach("accounts")
-        follows = None if self.is_broken else self.followed(job.spec)
-        if follows is None:
+        follows = "" if self.is_broken else self.followed(job.spec, job.initiator)
+        if isinstance(follows, str):
             return []
         found = []
         for item, owner in zip(job.spec["inputs"], job.owners, strict=True):
-            charge = follows.get("charges", {}).get(item["name"], {})
-            if charge and (charge["figures"] or any(charge[name] for name in NOISE)):
+            charge = follows["charges"][item["name"]]
+            if charge["figures"] or any(charge[name] for name in NOISE):
                 named = {name: item[name] for name in ("grant", "dataset", "version")}
                 found.append({**charge, **named, "input": item["name"], "owner": owner})
         entries = [(one, self.account_of_version(one["dataset"], one["version"])) for one in found]
