@@ -176,6 +176,12 @@ _OF_PROGRAMS = (
         "dataset",
     ),
     _row(
+        "CHARGES_DIFFER",
+        "{by} derives other charges of the account of {dataset} from the page than the ledger shows.",
+        "propose the job again; if it ends so again, its operator updates the agent",
+        "dataset",
+    ),
+    _row(
         "RECEIVERS_DIFFER",
         "{by} derives other receivers from the page than the job names.",
         "propose the job again, with receivers as the page releases to them; see: assent program show",

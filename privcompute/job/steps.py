@@ -97,7 +97,8 @@ async def job_work(reader: ChainReader, view: JobView) -> PageWork:
         key = await reader.key(one.dataset, one.version)
         declared.append(DeclaredInput(owner, key, tuple(columns)))
     source = await reader.page(view.spec)
-    return await asyncio.to_thread(work_of, view, declared, source)
+    booking = await reader.state("accounts", "bookings", view.id)
+    return await asyncio.to_thread(work_of, view, declared, source, booking)
 
 
 async def read_input(org: str, datasets: DatasetStore, view: JobView) -> OpenedDataset | None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from chain.primitives.values import Value
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import JobSpec, JobView
 from privcompute.pages.columns import InputColumn, JobInput
@@ -26,18 +28,24 @@ class DeclaredInput:
     """Those that the job names, with the uses that it declares."""
 
 
-def work_of(view: JobView, declared: Sequence[DeclaredInput], source: object) -> PageWork:
+def work_of(
+    view: JobView, declared: Sequence[DeclaredInput], source: object, booking: Value = None
+) -> PageWork:
     """Return the work of a job; `source` is the text of its page, as far as our node shows one.
 
-    Raises JobRefusal, and what the page objects to (PageRefused, InputRefused).
+    `booking` is what the ledger shows that a job on it is charged. Raises JobRefusal, and what the page objects
+    to (PageRefused, InputRefused).
     """
     spec, parties = view.spec, view.party
     inputs = tuple(
         JobInput(one.dataset, parties[known.owner], known.columns)
         for one, known in zip(spec.inputs, declared, strict=True)
     )
+    derived = derived_page(spec, view.initiator, declared, source)
+    if view.entered_height > 0:
+        check_charges(view, derived, booking)
     return of_plan(
-        derived_page(spec, view.initiator, declared, source).plan,
+        derived.plan,
         [(one.name, item) for one, item in zip(spec.inputs, inputs, strict=True)],
         [known.key for known in declared],
         parties,
@@ -76,6 +84,27 @@ def derived_page(
     if spec.profile not in derived.profiles:
         raise JobRefusal("PROFILE_NOT_OFFERED", f"the page runs under {', '.join(derived.profiles)}")
     return derived
+
+
+def check_charges(view: JobView, derived: DerivedPage, booking: Value) -> None:
+    """Raise JobRefusal unless accounts are charged what follows of the page, dataset by dataset."""
+    said: Any = booking or {"grantee": view.initiator, "charges": []}
+    booked = {one["input"]: one for one in said["charges"]}
+    for one, owner in zip(view.spec.inputs, view.owners, strict=True):
+        charge: Any = derived.charges[one.name]
+        named = {"input": one.name, "grant": one.grant, "dataset": one.dataset, "version": one.version}
+        follows = {**charge, **named, "owner": owner}
+        charged = any(charge.values())
+        if booked.pop(one.name, None) != (follows if charged else None):
+            raise JobRefusal(
+                "CHARGES_DIFFER",
+                f"the account of {one.dataset} is charged otherwise on the ledger than follows of the page",
+                dataset=one.dataset,
+            )
+    if booked or said["grantee"] != view.initiator:
+        dataset = view.spec.inputs[0].dataset
+        text = "the ledger charges inputs that the job does not have, or another grantee"
+        raise JobRefusal("CHARGES_DIFFER", text, dataset=dataset)
 
 
 def uses_said(uses: Mapping[str, str]) -> str:

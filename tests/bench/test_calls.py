@@ -28,8 +28,8 @@ PROOFS = {
 """Proofs of possession that a call verifies now: one signature each, and that is its price."""
 DEARER = {
     # The plan is derived anew of the page, its parameters and the schemas, which is most of it; then keys and
-    # identifiers of what is joined, what its owners said of it, and with what else it was joined. Accounts have
-    # room for what follows.
+    # identifiers of what is joined, what its owners said of it, and with what else it was joined. What it is
+    # charged is held against accounts.
     "jobs.propose": 3.3,
     "jobs.propose (a policy)": 3.1,
     # Beside the grant: program, members and agents, and whether the policy can answer. The job's record says

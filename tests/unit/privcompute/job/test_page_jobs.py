@@ -333,3 +333,62 @@ async def test_a_page_with_arithmetic_is_offered_to_no_two_owners(world: World) 
     spec = world.spec("figures", {}, profile="dh-psi")
     with pytest.raises(CallFailed, match="PROFILE_NOT_OFFERED"):
         world.ledger.do("bank", "jobs", "propose", spec=spec)
+
+
+# --- what accounts are charged
+
+
+def account_of(world: World, dataset: str, column: str) -> tuple[int, int]:
+    """Return the figures of a column that were released, and those that open jobs hold."""
+    row = world.ledger.chain.entry("accounts", "figures", (dataset, 1, column))
+    return (row["spent"], row["reserved"]) if row else (0, 0)
+
+
+def booked(world: World, job: str, dataset: str) -> dict[str, int]:
+    charges = world.ledger.chain.entry("accounts", "bookings", job)["charges"]
+    return next(dict(one["figures"]) for one in charges if one["dataset"] == dataset)
+
+
+async def test_a_job_spends_what_every_agent_derives_of_its_page(world: World) -> None:
+    job = proposed(world, PAGE)
+    figures = booked(world, job, "bank/data")
+    assert figures["amount"] > 0
+    assert account_of(world, "bank/data", "amount") == (0, 0)
+    assert await world.run(job) == "certified"
+    assert account_of(world, "bank/data", "amount") == (figures["amount"], 0)
+
+
+async def test_an_agent_refuses_a_job_that_is_charged_otherwise_than_follows(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a ledger would charge less, an owner's figures would be given away uncounted."""
+    job, state = proposed(world, PAGE), world.ledger.state
+
+    async def charged_less(contract: str, map_name: str, key: Value) -> Any:
+        row: Any = await state(contract, map_name, key)
+        if (contract, map_name) == ("accounts", "bookings"):
+            row["charges"][0]["figures"] = {}
+        return row
+
+    monkeypatch.setattr(world.ledger, "state", charged_less)
+    assert await world.run(job) == "rejected"
+    assert world.ledger.record("ends", job)["cause"] == "CHARGES_DIFFER"
+    assert world.ledger.record("ends", job)["detail"]["dataset"] == "bank/data"
+
+
+async def test_of_two_jobs_that_race_for_the_last_figures_of_an_account_one_runs(world: World) -> None:
+    first = proposed(world, PAGE)
+    second = str(
+        world.ledger.do("bank", "jobs", "propose", spec=world.spec("figures", {}, nonce=bytes([1]) * 16))
+    )
+    needed = booked(world, first, "bureau/data")["amount"]
+    world.ledger.do("bureau", "accounts", "lower_caps", id="bureau/data", caps={"figures": needed})
+    world.ledger.tasks = {f"{org} {job}": world.task(org, job) for job in (first, second) for org in ORGS}
+    async with asyncio.timeout(60), world.desks():
+        await asyncio.gather(*[task.run() for task in world.ledger.tasks.values()])
+    ends = {job: world.ledger.record("jobs", job)["state"] for job in (first, second)}
+    assert sorted(ends.values()) == ["certified", "rejected"]
+    (lost,) = [job for job, state in ends.items() if state == "rejected"]
+    detail = world.ledger.record("ends", lost)["detail"]
+    assert (detail["step"], detail["code"]) == ("accept", "ACCOUNT_FIGURES")
+    assert account_of(world, "bureau/data", "amount") == (needed, 0)
