@@ -33,8 +33,8 @@ def work_of(
 ) -> PageWork:
     """Return the work of a job; `source` is the text of its page, as far as our node shows one.
 
-    `booking` is what the ledger shows that a job on it is charged. Raises JobRefusal, and what the page objects
-    to (PageRefused, InputRefused).
+    `booking` is what a job on the ledger is charged by it. Raises JobRefusal, and what the page objects to
+    (PageRefused, InputRefused).
     """
     spec, parties = view.spec, view.party
     inputs = tuple(
