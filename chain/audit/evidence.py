@@ -33,9 +33,9 @@ CONTRACTS_MAX = 64
 
 RECORDS: dict[str, tuple[tuple[str, str], ...]] = {
     "org": (("orgs", "orgs"),),
-    "dataset": (("datasets", "datasets"),),
+    "dataset": (("datasets", "datasets"), ("accounts", "owner_caps")),
     "grant": (("grants", "grants"), ("grants", "standing")),
-    "job": (("jobs", "jobs"), ("jobs", "specs"), ("jobs", "certificates")),
+    "job": (("jobs", "jobs"), ("jobs", "specs"), ("jobs", "certificates"), ("accounts", "bookings")),
     "program": (("programs", "programs"),),
     "contract": (("lifecycle", "active"),),
     "library": (("lifecycle", "libraries"), ("lifecycle", "sources")),
