@@ -392,6 +392,13 @@ def stands(org: str, at: int) -> bool:
 
 
 @view
+def standing(said: dict[str, int]) -> list:
+    """Whose words, {org: block time at which it was said}, stand: the others' keys members replaced since."""
+    moments = replaced.get()
+    return [org for org, at in said.items() if moments.get(org, -1) < at]
+
+
+@view
 def policy_of(kind: str) -> dict:
     """The rule of a kind: {rule: "majority" | "quorum" | "votes", votes: the stated number or 0}."""
     require(kind in DECISIONS or kind in ELSEWHERE, "UNKNOWN_KIND")

@@ -630,18 +630,23 @@ def version_of(name: str, seq: int) -> dict:
 
 
 def live_votes(ballot: str, record: dict) -> dict:
-    """Who votes so about this version, and until when: {org: block time at which the vote lapses}."""
+    """Who votes so about this version: {org: [block time at which it was cast, and at which it lapses]}.
+
+    Votes of keys that members replaced since are void: who had them may have given them.
+    """
     found = ballots.get(ballot_key(ballot, record["name"]))
     if found is None or found["seq"] != record["seq"]:
         return {}
-    return {org: until for org, until in found["votes"].items() if ctx.block_time <= until}
+    said = {org: times[0] for org, times in found["votes"].items() if ctx.block_time <= times[1]}
+    return {org: found["votes"][org] for org in governance.standing(said)}
 
 
 def cast(ballot: str, record: dict, org: str) -> list:
     """Add a vote; return who votes so now."""
     votes = live_votes(ballot, record)
     require(org not in votes, "ALREADY_VOTED")
-    votes[org] = ctx.block_time + governance.terms_of()["proposal_ms"]
+    require(governance.stands(org, ctx.block_time), "KEYS_REPLACED")  # in the block of the replacement itself
+    votes[org] = [ctx.block_time, ctx.block_time + governance.terms_of()["proposal_ms"]]
     ballots[ballot_key(ballot, record["name"])] = {"seq": record["seq"], "votes": votes}
     return list(votes.keys())
 

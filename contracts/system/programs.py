@@ -20,7 +20,7 @@ proposals = Map(int, dict)
 latest = Var(int, 0)
 open_of = Map(str, int)
 programs = Map(str, dict)
-retirements = Map(str, dict)  # id -> {org: block time at which its vote to retire lapses}
+retirements = Map(str, dict)  # id -> {org: [block time of its vote to retire, and at which that lapses]}
 daily = Map(str, dict)  # org -> {day, act: how often on that day}; the next day's first act overwrites it
 
 governance = Contract("governance")
@@ -225,7 +225,8 @@ def retire(id: str, reason: str):
     require(program["status"] == "active", "WRONG_STATE")
     votes = live_votes(id)
     require(org not in votes, "ALREADY_VOTED")
-    votes[org] = ctx.block_time + governance.terms_of()["proposal_ms"]
+    require(governance.stands(org, ctx.block_time), "KEYS_REPLACED")  # in the block of the replacement itself
+    votes[org] = [ctx.block_time, ctx.block_time + governance.terms_of()["proposal_ms"]]
     counted = governance.tally("program", list(votes), ctx.block_time)
     ProgramRetireVoted(
         program="program:" + id,
@@ -261,7 +262,10 @@ def retract_retirement(id: str):
 
 
 def live_votes(id: str) -> dict:
-    return {org: until for org, until in retirements.get(id, {}).items() if ctx.block_time <= until}
+    """Votes to retire that count; those of keys that members replaced since are void."""
+    votes = retirements.get(id, {})
+    said = {org: times[0] for org, times in votes.items() if ctx.block_time <= times[1]}
+    return {org: votes[org] for org in governance.standing(said)}
 
 
 # --- views -----------------------------------------------------------------------------------------------

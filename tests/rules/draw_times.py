@@ -113,12 +113,12 @@ def _votes(dice: Dice) -> Iterator[Moment]:
             yield proposal.expires, partial(_anyone, dice, f"{contract}.{method}", **args)
         if proposal.content.get("kind") == "replace_key":
             yield proposal.proposed_at + OBJECTION_MS, partial(_anyone, dice, "governance.commit", **args)
-    for (ballot, name, seq, org), until in model.said.items():
+    for (ballot, name, seq, org), cast in model.said.items():
         args = {"name": name, "seq": seq, "ballot": ballot}
-        yield until, lambda org=org, args=args: (dice.signer(org), "lifecycle.retract_vote", args)
+        yield cast.until, lambda org=org, args=args: (dice.signer(org), "lifecycle.retract_vote", args)
     for asked in model.asked_pages.values():
         for method in ("expire", "commit", "retract"):
             yield asked.expires, partial(_anyone, dice, f"programs.{method}", seq=asked.seq)
-    for (ident, org), until in model.retiring_votes.items():
+    for (ident, org), cast in model.retiring_votes.items():
         taken = {"id": ident}
-        yield until, lambda org=org, args=taken: (dice.signer(org), "programs.retract_retirement", args)
+        yield cast.until, lambda org=org, args=taken: (dice.signer(org), "programs.retract_retirement", args)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.rules.model_lifecycle import Contracts, Running
+from tests.rules.model_voting import Cast
 
 BALLOTS = ("freeze", "unfreeze", "revoke")
 PROTECTED = ("orgs", "governance", "lifecycle")
@@ -27,8 +28,8 @@ class Freezing(Contracts):
         """Start with nothing stopped."""
         super().__init__(chain_id)
         self.stops: dict[str, Stop] = {}
-        self.said: dict[tuple[str, str, int, str], int] = {}
-        """(ballot, contract, seq, org) -> block time at which the vote lapses."""
+        self.said: dict[tuple[str, str, int, str], Cast] = {}
+        """(ballot, contract, seq, org) -> its vote."""
         self.alone: dict[tuple[str, int, str], int] = {}
         """(contract, seq, org) -> last height of the freeze that it began; 0 once it is over."""
 
@@ -171,22 +172,23 @@ class Freezing(Contracts):
         self.must(now.seq == seq, "WRONG_VERSION")
         return now
 
-    def votes_on(self, ballot: str, name: str, seq: int) -> dict[str, int]:
-        """Return who votes so about this version now."""
+    def votes_on(self, ballot: str, name: str, seq: int) -> dict[str, list[int]]:
+        """Return who votes so about this version now, as the row of the ballot."""
         return {
-            org: until
-            for (cast, voted, version, org), until in self.said.items()
-            if (cast, voted, version) == (ballot, name, seq) and self.time <= until
+            cast.org: cast.row
+            for place, cast in self.said.items()
+            if place[:3] == (ballot, name, seq) and self.live(cast)
         }
 
     def _vote(self, ballot: str, name: str, now: Running, org: str) -> list[str]:
         self.must(org not in self.votes_on(ballot, name, now.seq), "ALREADY_VOTED")
+        self.must(self.stands(org, self.time), "KEYS_REPLACED")
         self.go()
-        self.said[ballot, name, now.seq, org] = self.time + self.terms["proposal_ms"]
+        self.said[ballot, name, now.seq, org] = self.cast(org)
         return list(self.votes_on(ballot, name, now.seq))
 
     def _forget(self, ballot: str, name: str) -> None:
-        self.said = {place: until for place, until in self.said.items() if place[:2] != (ballot, name)}
+        self.said = {place: cast for place, cast in self.said.items() if place[:2] != (ballot, name)}
 
     def _lone(self, name: str, seq: int) -> dict[str, int]:
         return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.rules.base import digest
-from tests.rules.model_voting import OPEN_MAX, Voting
+from tests.rules.model_voting import OPEN_MAX, Cast, Voting
 from tests.rules.pages import facts_of
 
 INPUTS_MAX = 8
@@ -80,8 +80,8 @@ class Pages(Voting):
         self.asked_pages: dict[int, PageAsked] = {}
         self.page_programs: dict[str, PageProgram] = {}
         self.pages_asked_ever = 0
-        self.retiring_votes: dict[tuple[str, str], int] = {}
-        """(id, org) -> the last moment at which its vote to retire counts."""
+        self.retiring_votes: dict[tuple[str, str], Cast] = {}
+        """(id, org) -> its vote to retire."""
 
     def found_pages(self, pages: dict[str, str]) -> None:
         """Take over what genesis says."""
@@ -181,12 +181,12 @@ class Pages(Voting):
 
     # --- retiring
 
-    def votes_to_retire(self, ident: str) -> dict[str, int]:
-        """Return org -> until when its vote to retire a program counts."""
+    def votes_to_retire(self, ident: str) -> dict[str, list[int]]:
+        """Return who votes to retire a program now, as the row has it."""
         return {
-            org: until
-            for (name, org), until in self.retiring_votes.items()
-            if name == ident and self.time <= until
+            cast.org: cast.row
+            for (name, _), cast in self.retiring_votes.items()
+            if name == ident and self.live(cast)
         }
 
     def programs_retire(self, id: str, reason: str) -> None:
@@ -197,8 +197,9 @@ class Pages(Voting):
         known, votes = self.page_programs[id], self.votes_to_retire(id)
         self.must(not known.retired, "WRONG_STATE")
         self.must(org not in votes, "ALREADY_VOTED")
+        self.must(self.stands(org, self.time), "KEYS_REPLACED")
         self.go()
-        self.retiring_votes[id, org] = self.time + self.terms["proposal_ms"]
+        self.retiring_votes[id, org] = self.cast(org)
         voters = [*votes, org]
         told = {"reason": reason, "votes": voters, "needed": self.needed("program")}
         self._tell_page("ProgramRetireVoted", id, **told)

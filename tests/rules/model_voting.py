@@ -39,6 +39,21 @@ class Proposal:
     """Height of the commit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A vote that is of no proposal: to stop a version, or to retire a program."""
+
+    org: str
+    at: int
+    until: int
+    """The last block time at which it counts."""
+
+    @property
+    def row(self) -> list[int]:
+        """As the README describes it."""
+        return [self.at, self.until]
+
+
 class Voting(Run):
     """What governance and lifecycle share."""
 
@@ -54,6 +69,14 @@ class Voting(Run):
     def stands(self, org: str, said_at: int) -> bool:
         """Tell whether an organisation's word of that time is not one of keys that members replaced."""
         return self.replaced.get(org, -1) < said_at
+
+    def live(self, cast: Cast) -> bool:
+        """Tell whether a vote that lapses by itself counts now."""
+        return self.time <= cast.until and self.stands(cast.org, cast.at)
+
+    def cast(self, org: str) -> Cast:
+        """Return the vote that an organisation gives now."""
+        return Cast(org, self.time, self.time + self.terms["proposal_ms"])
 
     def void(self, found: Proposal) -> bool:
         """Tell whether a proposal was made by keys, or about keys, that members replaced since."""

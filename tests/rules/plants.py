@@ -667,9 +667,15 @@ PLANTS: dict[str, Plant] = {
     ),
     "retire-vote-never-lapses": Plant(
         "programs",
-        "retirements.get(id, {}).items() if ctx.block_time <= until",
-        "retirements.get(id, {}).items()",
+        "for org, times in votes.items() if ctx.block_time <= times[1]",
+        "for org, times in votes.items()",
         "votes of other years end a program",
+    ),
+    "replaced-keys-retire": Plant(
+        "programs",
+        "for org in governance.standing(said)}",
+        "for org in said}",
+        "a vote that a thief gave ends a program after members ended its keys",
     ),
     "retire-vote-stays": Plant(
         "programs", "    votes.pop(org)\n", "", "a vote to retire that was taken back counts"
@@ -758,15 +764,21 @@ PLANTS: dict[str, Plant] = {
     ),
     "votes-of-another-version": Plant(
         "lifecycle",
-        'if found is None or found["seq"] != record["seq"]:\n        return {}\n    return {org: until',
-        "if found is None:\n        return {}\n    return {org: until",
+        'if found is None or found["seq"] != record["seq"]:\n        return {}\n    said = ',
+        "if found is None:\n        return {}\n    said = ",
         "votes against one version stop the next",
     ),
     "stop-votes-never-lapse": Plant(
         "lifecycle",
-        'for org, until in found["votes"].items() if ctx.block_time <= until}',
-        'for org, until in found["votes"].items()}',
+        'for org, times in found["votes"].items() if ctx.block_time <= times[1]}',
+        'for org, times in found["votes"].items()}',
         "votes to freeze add up over years",
+    ),
+    "replaced-keys-stop": Plant(
+        "lifecycle",
+        "for org in governance.standing(said)}",
+        "for org in said}",
+        "a vote that a thief gave stops a contract after members ended its keys",
     ),
     "stale-version-committed": _without(
         "lifecycle", 'require(seq > newest_seq(current), "STALE_SEQ")', "an older version follows a newer one"

@@ -10,7 +10,7 @@ from tests.rules.base import DAY_MS, digest
 from tests.rules.model_disputes import dispute_row
 from tests.rules.model_governance import Governance
 from tests.rules.model_lifecycle import Running
-from tests.rules.model_voting import Proposal
+from tests.rules.model_voting import Cast, Proposal
 from tests.rules.policies import Code, code_of
 
 Place = tuple[str, str, Any]
@@ -324,7 +324,7 @@ def as_read(place: Place, stored: Any, model: Rows) -> Any:
     if stored is None:
         return EMPTY.get((contract, name))
     if (contract, name) == ("programs", "retirements"):
-        return {org: until for org, until in stored.items() if model.time <= until}
+        return _live(stored, model)
     if contract != "lifecycle":
         return stored
     if name == "active":
@@ -339,5 +339,9 @@ def as_read(place: Place, stored: Any, model: Rows) -> Any:
             return {}
         if name == "lone_freezes":
             return stored["orgs"]
-        return {org: until for org, until in stored["votes"].items() if model.time <= until}
+        return _live(stored["votes"], model)
     return stored
+
+
+def _live(votes: dict[str, list[int]], model: Rows) -> dict[str, list[int]]:
+    return {org: cast for org, cast in votes.items() if model.live(Cast(org, *cast))}

@@ -211,6 +211,66 @@ def test_what_replaced_keys_proposed_is_void_whoever_voted_for_it(bare: World) -
     assert bare.read("governance", "open_of", "bank") == 0
 
 
+RULE = "@export\ndef act() -> int:\n    return 1\n"
+
+
+def with_rule(world: World) -> None:
+    """Put a contract of five members in force."""
+    content = {"name": "rule", "source": RULE, "arguments": {}, "terms": {}}
+    seq = world.do("bureau", "lifecycle.propose", **content)
+    sealed = world.read("lifecycle", "proposals", "rule/1")["hash"]
+    for who in ("registry", "rival"):
+        world.do(who, "lifecycle.approve", name="rule", seq=seq, hash=sealed)
+    world.do("bureau", "lifecycle.commit", name="rule", seq=seq)
+    world.advance()
+
+
+VERSION = {"name": "rule", "seq": 1}
+BALLOTS = [
+    ("lifecycle.freeze", VERSION | {"reason": ""}),
+    ("lifecycle.unfreeze", VERSION),
+    ("lifecycle.revoke", VERSION | {"reason": ""}),
+    ("programs.retire", {"id": "private-join", "reason": ""}),
+]
+
+
+def is_decided(world: World, method: str) -> bool:
+    """Tell whether a majority of five decided what is voted on."""
+    if method == "programs.retire":
+        return bool(world.read("programs", "programs", "private-join")["status"] == "retired")
+    found = world.read("lifecycle", "active", "rule")
+    if method == "lifecycle.freeze":
+        return (found["status"], found["frozen_until"]) == ("frozen", 0)
+    return bool(found["status"] == {"lifecycle.unfreeze": "active", "lifecycle.revoke": "revoked"}[method])
+
+
+@pytest.mark.parametrize(("method", "args"), BALLOTS)
+def test_a_running_vote_of_replaced_keys_neither_stops_nor_ends_anything(
+    bare: World, method: str, args: dict[str, Any]
+) -> None:
+    """Its row told when it lapses, not when it was cast, so that a thief's counted for days."""
+    with_rule(bare)
+    if method == "lifecycle.unfreeze":
+        for who in ("bureau", "registry", "rival"):
+            bare.do(who, "lifecycle.freeze", **VERSION, reason="")
+    replacement = ask(bare)
+    bare.advance(ms=THREE_DAYS_MS - 60_000)
+    for who in ("bank", "bureau"):
+        bare.do(who, method, **args)
+    bare.advance(ms=60_000)
+    bare.do("bureau", "governance.commit", seq=replacement)
+    same = bare.fork()
+    assert same.run(seeded("bank/new"), method, **args).code == "KEYS_REPLACED"
+    bare.advance()
+    if method == "programs.retire":
+        assert bare.ask("programs.retiring", id="private-join")["counted"] == ["bureau"]
+        assert bare.refusal("bank/new", "programs.retract_retirement", id="private-join") == "NOT_VOTED"
+    bare.do("registry", method, **args)
+    assert not is_decided(bare, method)
+    bare.do("bank/new", method, **args)
+    assert is_decided(bare, method)
+
+
 def test_what_the_new_key_says_counts_as_any_members_word(bare: World) -> None:
     replace(bare)
     seq = ask(bare, "set_terms", {"freeze_blocks": 7})
