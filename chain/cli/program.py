@@ -13,6 +13,7 @@ from chain.cli.contract_files import ContractFileError, read_text
 from chain.cli.governing import COMMIT_GAS, say, votes_words
 from chain.cli.proposal import reason_option, seq_argument
 from chain.client.calls import as_account, call, result_of, send
+from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.client.options import Session, session_options
 from chain.client.signing import SigningClient
@@ -21,13 +22,11 @@ from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
 from contracts.language.faults import OutOfGas
 from contracts.pages.faults import PageRefused
-from contracts.pages.limits import Gas
-from contracts.pages.page import trace
-from privcompute.cli.program_commands import COMMANDS
+from contracts.pages.limits import DEFAULT_PAGE_GAS
+from privcompute.cli.program_commands import COMMANDS, derivation_gas
 
 GAS_SPARE = 2_000_000
-"""What a proposal takes besides tracing its page, at most."""
-PAGE_GAS = 60_000_000
+"""What a proposal takes besides deriving what follows of its page, at most."""
 id_argument = click.argument("program_id", metavar="ID")
 
 
@@ -51,9 +50,10 @@ def propose(session: Session, program_id: str, file: Path, reason: str, as_json:
     """Propose the page in FILE as program ID; the members then approve it."""
     source = read_text(file, "page")
     content: dict[str, Value] = {"id": program_id, "source": source, "reason": reason}
-    gas = GAS_SPARE + 2 * _checked(source, file)
+    traced = _checked(source, file)
 
     async def work(account: SigningClient) -> tuple[Receipt, dict[str, Any], dict[str, Any]]:
+        gas = await _gas_limit(account.client, traced, file)
         receipt = await call(account, "programs", "propose", content, gas)
         seq = int(str(result_of(receipt)))
         found = await views.proposal_of(account.client, seq)
@@ -71,18 +71,29 @@ def propose(session: Session, program_id: str, file: Path, reason: str, as_json:
 
 
 def _checked(source: str, file: Path) -> int:
-    """Return the gas that tracing a page takes; raise ContractFileError with every reason that refuses it."""
-    meter = Gas(PAGE_GAS)
+    """Return the gas that deriving a page takes; raise ContractFileError with all that refuses it."""
     try:
-        trace(source, payer=meter, name=str(file))
+        return derivation_gas(source, str(file))
     except PageRefused as refused:
         raise ContractFileError(f"{file} is not a page, and was not sent:\n{refused}") from None
     except OutOfGas:
         raise ContractFileError(
-            f"{file} was not sent: tracing it takes more than {PAGE_GAS:,} units of gas; use repeat(n), or "
-            "less"
+            f"{file} was not sent: tracing it takes more than {DEFAULT_PAGE_GAS:,} units of gas; use "
+            "repeat(n), or less"
         ) from None
-    return PAGE_GAS - meter.left
+
+
+async def _gas_limit(client: Client, derived: int, file: Path) -> int:
+    """Return the gas limit of a proposal; raise ContractFileError where no transaction may have as much."""
+    limits: Any = await client.variable("governance", "limits")
+    most = int(limits["tx_gas_max"])
+    if derived >= most:
+        raise ContractFileError(
+            f"{file} was not sent: deriving what follows of it takes {derived:,} units of gas, and a "
+            f"transaction may take {most:,} (tx_gas_max, assent params show); release less in one page, or "
+            "let members raise it: assent params propose tx_gas_max=…"
+        )
+    return min(most, derived + GAS_SPARE)
 
 
 @program.command("approve")

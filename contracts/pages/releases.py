@@ -146,7 +146,7 @@ def derive(
         held = [labels.of[one.value]] + ([] if one.rows is None else [labels.of[one.rows]])
         label = merged(held)
         by_row = graph.cells[one.value].by_row
-        payer.charge(GAS_USE * (1 + len(graph.columns)) + GAS_USE * label.atoms.bit_count())
+        payer.charge(GAS_USE * _size(label))
         atoms = [labels.atoms[atom] for atom in bits_of(label.atoms)]
         _at_release(place, _check_noise, one, by_row, label, atoms)
         own, raised = _chosen_by_one_of({one.receiver, initiator}, graph, datasets, one, by_row, label)
@@ -159,6 +159,13 @@ def derive(
             for column, way, use in _needs(one, by_row, label, raised)
         ]
     return Derived(tuple(releases), tuple(uses))
+
+
+def _size(label: Label) -> int:
+    """Return how many uses, and sums and counts, a release with this label has: deriving it reads each."""
+    ways: Sequence[int] = [getattr(label, way) for way in FIGURES]
+    uses = max(sum(way.bit_count() for way in ways), label.values.bit_count())
+    return uses + label.match.bit_count() + label.atoms.bit_count()
 
 
 def _at_release(place: int, check: Callable[..., None], *what: object) -> None:

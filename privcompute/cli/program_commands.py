@@ -18,9 +18,12 @@ from chain.client.options import run as run_async
 from chain.client.trust import trust_line
 from chain.primitives.errors import AssentError
 from chain.primitives.files import read_bounded
+from chain.primitives.values import Value
 from contracts.language.faults import OutOfGas
 from contracts.language.limits import SOURCE_BYTES_MAX
-from contracts.pages.limits import DEFAULT_PAGE_GAS
+from contracts.pages.facts import whole_facts
+from contracts.pages.faults import PageRefused
+from contracts.pages.limits import DEFAULT_PAGE_GAS, Gas
 from contracts.pages.page import Traced, page_hash, trace_whole
 from privcompute.cli.common import UsageFault, organisation_of
 from privcompute.cli.grant_requests import basis_of, page_options
@@ -34,6 +37,10 @@ UNREGISTERED = (
     "these needs follow from the page and its samples alone: registered datasets may ask for more, where a "
     "receiver owns a column or a text chooses single rows; ask the ledger: assent program check PAGE --as "
     "ORGDIR"
+)
+ASSUMED = (
+    "a dataset without --owner is taken to be of an organisation of the dataset's own name, which says "
+    "nothing of what a receiver owns"
 )
 STARTER = '''"""How much people owe by kind of housing, for whoever asked: an example to change.
 
@@ -70,7 +77,11 @@ _keys = click.option(
     "--key", "keys", multiple=True, metavar="NAME=COLUMN", help="Column that identifies a row; id. Repeat."
 )
 _owners = click.option(
-    "--owner", "owners", multiple=True, metavar="NAME=ORG", help="Owner of a dataset; its name. Repeat."
+    "--owner",
+    "owners",
+    multiple=True,
+    metavar="NAME=ORG",
+    help="Owner of a dataset; by default one called like it. Repeat.",
 )
 
 
@@ -153,11 +164,22 @@ def check(
         if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) == int(text):
             raise UsageFault(f"--rows {name}={text[:40]}: a number of rows, such as {name}=10000")
         counts[name] = int(text)
+    assumed = [name for name in samples if name not in _pairs(owners, "--owner")]
+    gas, unfit = _proposing(file)
     if as_json:
-        print_json(check_json(traced, counts, joined))
-    else:
-        show_check(str(file), traced, counts, joined, with_plan=with_plan)
-        print_folded(UNREGISTERED)
+        more: dict[str, Value] = {"assumed_owners": [*assumed], "proposal_gas": gas, "not_proposable": unfit}
+        print_json({**check_json(traced, counts, joined), **more})
+        return
+    show_check(str(file), traced, counts, joined, with_plan=with_plan)
+    if assumed:
+        told = " ".join([f"--owner {name}=ORG" for name in assumed])
+        print_folded(f"{ASSUMED}: give {told}")
+    print_folded(
+        f"with its defaults it cannot be proposed: {unfit}"
+        if unfit
+        else f"to propose it takes about {gas:,} units of gas (tx_gas_max: assent params show)"
+    )
+    print_folded(UNREGISTERED)
 
 
 @click.command("run")
@@ -196,6 +218,28 @@ def run(
         print_json(trial_json(traced, trial))
     else:
         show_trial(str(file), traced, trial, min_group)
+
+
+def derivation_gas(source: str, name: str) -> int:
+    """Return the gas that the ledger takes to derive what follows of a page, with its defaults.
+
+    Raises PageRefused where it would refuse the page, OutOfGas beyond DEFAULT_PAGE_GAS.
+    """
+    meter = Gas(DEFAULT_PAGE_GAS)
+    trace_whole(source, payer=meter, name=name)
+    meter = Gas(DEFAULT_PAGE_GAS)
+    whole_facts(source, [], {}, meter)
+    return DEFAULT_PAGE_GAS - meter.left
+
+
+def _proposing(file: Path) -> tuple[int, str]:
+    """Return the gas that a proposal of a page takes, and why there can be none, which is empty else."""
+    try:
+        return derivation_gas(_read(file), file.name), ""
+    except PageRefused as refused:
+        return 0, str(refused)
+    except OutOfGas:
+        return 0, f"tracing it takes more than {DEFAULT_PAGE_GAS:,} units of gas; use repeat(n), or less"
 
 
 async def _check_held(

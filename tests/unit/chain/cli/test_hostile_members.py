@@ -45,7 +45,7 @@ SPEC = RECORD | {
 }
 STATE: dict[str, Any] = {
     "governance.nodes": [NODE],
-    "governance.limits": {EVIL: EVIL},
+    "governance.limits": {EVIL: EVIL, "tx_gas_max": 10**7},
     "lifecycle.numbers": {"versions": 1},
     "lifecycle.versions": [1, 1],
     "lifecycle.name_count": 1,

@@ -11,7 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chain.cli.main import main
+from chain.cli.program import _gas_limit
 from chain.client.client import Client
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.keyfile import save_key
 from contracts.pages.facts import whole_facts
 from contracts.pages.limits import Gas
 from contracts.pages.page import page_hash
@@ -80,7 +83,62 @@ def test_a_page_that_takes_too_much_to_trace_is_not_sent_and_told_so(tmp_path: P
     turns = "".join(f"    {'    ' * depth}for x{depth} in range(1000):\n" for depth in range(3))
     file.write_text(PAGE.replace("    release", f"{turns}                least + 1\n    release", 1))
     said = " ".join(run("propose", "both", str(file)).output.split())
-    assert "tracing it takes more than 60,000,000 units of gas" in said
+    assert "tracing it takes more than 30,000,000 units of gas" in said
+
+
+WIDE = '"""Sums."""\n\n\ndef run(a):\n' + "".join(
+    f'    release(sum(a.c{column}), to="bank", exact=True, name="s{column}")\n' for column in range(64)
+)
+
+
+def test_a_page_that_no_transaction_can_carry_is_not_sent_and_told_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command asked for more gas than the chain allows, and the node's refusal named no page."""
+    file = tmp_path / "page.py"
+    file.write_text(WIDE)
+
+    async def variable(*_: Any, **__: Any) -> Any:
+        return {"tx_gas_max": 200_000}
+
+    async def chain_id(_: Client) -> bytes:
+        return bytes(32)
+
+    monkeypatch.setattr(Client, "variable", variable)
+    monkeypatch.setattr(Client, "chain_id", chain_id)
+    save_key(tmp_path / "key", PrivateKey(bytes(32)))
+    said = " ".join(run("propose", "both", str(file), "--key", str(tmp_path / "key")).output.split())
+    assert f"{file} was not sent: deriving what follows of it takes" in said
+    assert "a transaction may take 200,000 (tx_gas_max" in said
+
+
+async def test_a_proposal_asks_for_what_its_page_takes_and_never_for_more_than_the_chain_allows() -> None:
+    class Chain:
+        async def variable(self, *_: Any) -> Any:
+            return {"tx_gas_max": 10_000_000}
+
+    client: Any = Chain()
+    assert await _gas_limit(client, 1_500_000, Path("page.py")) == 3_500_000
+    assert await _gas_limit(client, 9_999_999, Path("page.py")) == 10_000_000
+
+
+def test_a_check_says_what_a_proposal_takes_and_why_there_can_be_none(tmp_path: Path) -> None:
+    file = tmp_path / "page.py"
+    file.write_text(WIDE)
+    said = CliRunner().invoke(main, ["program", "check", str(file), "--json"])
+    assert 200_000 < json.loads(said.output)["proposal_gas"] < 1_000_000
+    told = " ".join(CliRunner().invoke(main, ["program", "check", str(file)]).output.split())
+    assert f"to propose it takes about {json.loads(said.output)['proposal_gas']:,} units of gas" in told
+    file.write_text(
+        '"""Sums."""\n\n\ndef run(a):\n'
+        + "".join(
+            f'    release(sum(a.c{column}), to="bank", exact=True, name="{"s" * 140}{column}")\n'
+            for column in range(200)
+        )
+    )
+    told = " ".join(CliRunner().invoke(main, ["program", "check", str(file)]).output.split())
+    assert "with its defaults it cannot be proposed: " in told
+    assert "facts of" in told
 
 
 @pytest.mark.usefixtures("ledger")

@@ -91,6 +91,22 @@ def test_tracing_stops_where_its_gas_ends_and_costs_the_same_each_time() -> None
 
 
 TWICE = "for i in range(900):\n        for j in range(900):\n            "
+
+
+def gas_of(columns: int) -> int:
+    """Return what it takes to trace a page that releases the sum of each of so many columns by itself."""
+    lines = [f'    release(sum(a.c{each}), to="bank", exact=True, name="s{each}")' for each in range(columns)]
+    meter = Gas(10**9)
+    trace("\n".join(['"""Sums."""', "", "", "def run(a):", *lines, ""]), payer=meter)
+    return 10**9 - meter.left
+
+
+def test_a_release_pays_for_the_columns_that_it_uses_and_not_for_those_of_others() -> None:
+    """Each paid for all columns of the page: 250 sums took 7.9 million gas, for a ninth of the time."""
+    assert gas_of(200) < 2.2 * gas_of(100) < 5 * gas_of(50)
+    assert gas_of(250) < 1_900_000
+
+
 HOSTILE = {
     "loops in loops": "for i in range(999):\n        for j in range(999):\n            for k in range(999):\n"
     "                pass",

@@ -51,6 +51,20 @@ def test_a_new_page_is_checked_and_run(assent: Assent) -> None:
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
+def test_a_check_names_the_datasets_whose_owner_it_took_for_granted(assent: Assent) -> None:
+    """It took the dataset's name for that of its owner and said nothing."""
+    ok(assent("new", "page.py"))
+    said = " ".join(ok(assent("check", "page.py", *DATA, "--owner", "loans=bank")).split())
+    assert "taken to be of an organisation of the dataset's own name" in said
+    assert "give --owner people=ORG to propose" in said
+    owners = ("--owner", "loans=bank", "--owner", "people=city")
+    assert "taken to be of" not in ok(assent("check", "page.py", *DATA, *owners))
+    assert json.loads(ok(assent("check", "page.py", *DATA, "--json")))["assumed_owners"] == [
+        "loans",
+        "people",
+    ]
+
+
 def test_a_page_is_not_written_over_a_file(assent: Assent) -> None:
     ok(assent("new", "page.py"))
     result = assent("new", "page.py")
