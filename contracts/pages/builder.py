@@ -11,6 +11,7 @@ from contracts.pages.limits import GAS_PLAN_ARG, GAS_PLAN_CHAR, GAS_PLAN_NODE, I
 from contracts.pages.numbers import bounded, number_text
 from contracts.pages.paying import Payer
 from contracts.pages.primitives import BY_NAME, TABLE
+from contracts.pages.units import Dated, check_units, unit_kept
 from contracts.pages.values import Secret, said_kind
 
 _ALWAYS_NEW = frozenset({"repeat", "again", "after"})
@@ -26,6 +27,8 @@ class Builder:
         self.limits = limits
         self._seen: list[dict[tuple[str, Args, Attrs], int]] = [{}]
         self._columns: dict[tuple[int, str], int] = {}
+        self._units: dict[int, str] = {}
+        """Node -> days or seconds, where its cells are such."""
 
     def node(self, name: str, args: Args, attrs: Attrs = ()) -> int:
         """Return the node that computes this, a new one unless there is one in reach."""
@@ -43,19 +46,30 @@ class Builder:
         if name == "again":
             self._seen.pop()
         self._seen[-1][key] = made
+        if self._units and (unit := unit_kept(name, [self._units.get(arg, "") for arg in args])):
+            self._units[made] = unit
         if name == "repeat":
             self._seen.append({})
         return made
 
-    def column(self, read: ColumnRead) -> int:
-        """Return the node of a column."""
+    def unit(self, value: object) -> str:
+        """Return the unit of a value, "" where it has none that is known."""
+        if isinstance(value, Secret):
+            return self._units.get(value.node, "")
+        return value.unit if isinstance(value, Dated) else ""
+
+    def column(self, read: ColumnRead, unit: str = "") -> int:
+        """Return the node of a column, whose cells may be days or seconds."""
         place = self._columns.get((read.dataset, read.column))
         if place is None:
             place = self._columns[read.dataset, read.column] = len(self.graph.columns)
             if place == INPUTS_MAX:
                 raise Unfit("COLUMNS", f"more than {INPUTS_MAX} columns", "fewer columns")
             self.graph.columns.append(read)
-        return self.node("column", (), (str(place),))
+        node = self.node("column", (), (str(place),))
+        if unit:
+            self._units[node] = unit
+        return node
 
     def number(self, value: Fraction) -> Secret:
         """Return a public number as a node."""
@@ -71,6 +85,7 @@ class Builder:
 
     def apply(self, name: str, operands: Sequence[object], attrs: Attrs = ()) -> Secret:
         """Return a primitive of operands whose rows, if they have any, are the same."""
+        check_units(name, [self.unit(operand) for operand in operands])
         cells = [self.lift(operand, name) for operand in operands]
         rows = common_rows(cells)
         return self._secret(self.node(name, tuple([each.node for each in cells]), attrs), rows)

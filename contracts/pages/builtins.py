@@ -14,6 +14,7 @@ from contracts.pages.limits import LIST_MAX, RELEASE_NAME_MAX, RELEASES_MAX, REP
 from contracts.pages.numbers import bounded, number_text
 from contracts.pages.releases import SHARES, ReleaseAsked
 from contracts.pages.types import is_rows
+from contracts.pages.units import DAYS, SECONDS, Dated
 from contracts.pages.values import NoiseAsked, PageTable, Repeat, Secret, Sizes, TablePart, said_kind
 from contracts.pages.workbench import Workbench
 
@@ -290,12 +291,12 @@ def _str(bench: Workbench, x: object) -> str:
 
 def _day(bench: Workbench, text: object) -> Fraction:
     del bench
-    return day_number(text)
+    return Dated(day_number(text), DAYS)
 
 
 def _moment(bench: Workbench, text: object) -> Fraction:
     del bench
-    return moment_number(text)
+    return Dated(moment_number(text), SECONDS)
 
 
 def _laplace(bench: Workbench, epsilon: object) -> NoiseAsked:

@@ -11,6 +11,7 @@ from typing import Any
 from contracts.pages.faults import Unfit
 from contracts.pages.limits import LIST_MAX, TEXT_MAX
 from contracts.pages.numbers import bounded, power
+from contracts.pages.units import check_units
 from contracts.pages.values import PageTable, Secret, Sizes, TablePart, said_kind
 from contracts.pages.workbench import Workbench
 
@@ -128,6 +129,7 @@ def compared(bench: Workbench, op: ast.cmpop, one: Any, other: Any) -> Any:
     if isinstance(op, (ast.In, ast.NotIn)):
         return _within(bench, one, other) is isinstance(op, ast.In)
     if isinstance(one, Fraction) and isinstance(other, Fraction):
+        check_units("compare", [bench.build.unit(one), bench.build.unit(other)])
         return _ORDERS[type(op)](one, other)
     plain = (str, bool, type(None), Fraction)
     if isinstance(op, (ast.Eq, ast.NotEq)) and isinstance(one, plain) and isinstance(other, plain):
@@ -140,7 +142,8 @@ def _within(bench: Workbench, one: Any, other: Any) -> bool:
     if not isinstance(other, (list, tuple)) or not isinstance(one, plain):
         raise Unfit("COMPARE", f"{said_kind(one)} in {said_kind(other)}", "a number or a text in a list")
     bench.pay_items(min(len(other), LIST_MAX))
-    return any(type(item) is type(one) and item == one for item in other)
+    kind = Fraction if isinstance(one, Fraction) else str
+    return any(isinstance(item, kind) and item == one for item in other)
 
 
 def _compare_cells(bench: Workbench, op: ast.cmpop, one: Any, other: Any) -> Secret:

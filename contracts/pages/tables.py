@@ -12,6 +12,7 @@ from contracts.pages.faults import Unfit
 from contracts.pages.graph import ColumnRead
 from contracts.pages.limits import DATASETS_MAX, NAME_MAX
 from contracts.pages.types import COLUMN_KINDS
+from contracts.pages.units import UNIT_OF_TYPE
 from contracts.pages.values import PageTable, Secret, TablePart, said_kind
 
 BOOLEANS = 2
@@ -93,7 +94,7 @@ class Tables:
             *domain_of(kind, *schema.bounds.get(name, (None, None))),
             name in schema.averaged,
         )
-        return self.build.column(read)
+        return self.build.column(read, UNIT_OF_TYPE.get(kind, ""))
 
     def union(self, tables: Sequence[PageTable]) -> PageTable:
         """Return the rows of several datasets, one after another."""

@@ -76,10 +76,11 @@ def said_kind(value: object) -> str:
     """Name the kind of a value for a diagnostic."""
     if isinstance(value, Secret):
         return f"secret {value.cells}"
+    if isinstance(value, Fraction):
+        return "a number"
     names = {
         PageTable: "a table",
         TablePart: "a table",
-        Fraction: "a number",
         bool: "a bool",
         str: "a text",
         type(None): "None",
