@@ -30,7 +30,16 @@ from privcompute.cli.grant_requests import basis_of, page_options
 from privcompute.cli.held_grants import asking, held_grants, inferred
 from privcompute.cli.page_needs import derive, known_program, page_text, parameter, traced
 from privcompute.cli.page_samples import load_sample
-from privcompute.cli.page_views import check_json, held_json, show_check, show_held, show_trial, trial_json
+from privcompute.cli.page_views import (
+    check_json,
+    held_json,
+    show_check,
+    show_held,
+    show_trial,
+    sizes_of,
+    trial_json,
+)
+from privcompute.pages.ranges import large_divisors
 from privcompute.pages.trial import Sample, try_out
 
 UNREGISTERED = (
@@ -165,12 +174,16 @@ def check(
             raise UsageFault(f"--rows {name}={text[:40]}: a number of rows, such as {name}=10000")
         counts[name] = int(text)
     assumed = [name for name in samples if name not in _pairs(owners, "--owner")]
+    large = large_divisors(traced.plan, sizes_of(traced.plan, counts, joined))
     gas, unfit = _proposing(file)
     if as_json:
         more: dict[str, Value] = {"assumed_owners": [*assumed], "proposal_gas": gas, "not_proposable": unfit}
+        more["warnings"] = [*large]
         print_json({**check_json(traced, counts, joined), **more})
         return
     show_check(str(file), traced, counts, joined, with_plan=with_plan)
+    for line in large:
+        print_folded(f"warning: {line}")
     if assumed:
         told = " ".join([f"--owner {name}=ORG" for name in assumed])
         print_folded(f"{ASSUMED}: give {told}")
