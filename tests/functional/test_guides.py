@@ -93,7 +93,9 @@ def test_the_guide_for_data_owners_leads_from_a_file_with_faults_to_a_registered
     tmp_path: Path,
 ) -> None:
     said = follow((REPOSITORY / "docs/data-owner.md").read_text(encoding="utf-8"), tmp_path)
-    assert len(said) == 10
+    assert len(said) == 12
+    (account,) = said["assent dataset account"]
+    assert "bank/loans: account of version 1, with the default caps" in account
     assert "row 2" in said["assent dataset inspect"][0]
     assert "4 rows, 5 columns" in said["assent dataset register"][0]
     assert "column income: 1 missing cells, rule mean" in said["assent dataset register"][0]

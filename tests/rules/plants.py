@@ -380,12 +380,6 @@ PLANTS: dict[str, Plant] = {
         "        move(",
         "a job whose room other jobs took meanwhile is accepted",
     ),
-    "reserved-for-each-grant-apart": Plant(
-        "accounts",
-        'if other["dataset"] == charge["dataset"] and other["account"] == account:',
-        "if other is charge:",
-        "two inputs of one dataset are held against its caps one by one",
-    ),
     "spent-comes-back-twice": Plant(
         "accounts",
         "    for place in places:\n        del holds[job, place]",

@@ -560,3 +560,19 @@ def test_raised_caps_and_new_accounts_are_counted_by_the_day(desk: World) -> Non
     )
     assert [call() for call in calls] == ["TOO_MANY_CHANGES_TODAY"] * 2
     assert desk.outcome("bureau", "accounts.lower_caps", id=DATA, caps={"figures": 1}) == ""
+
+
+def test_the_largest_charge_is_booked_within_a_transaction_of_the_default_gas(desk: World) -> None:
+    """A plan reads at most 256 columns, of as long names as there are."""
+    names = [f"{number:03}" + "c" * 61 for number in range(256)]
+    charges = [
+        charge(0.1, grant=f"bank/{part}", input=f"d{part}", figures=dict.fromkeys(names[part * 32 :][:32], 1))
+        for part in range(8)
+    ]
+    assert admit(desk, "j", *charges) == ""
+    assert reserve(desk, "j") == ""
+    desk.do("bank", "jobs.consume", job="j")
+    desk.do("bank", "jobs.give_back", job="j", returned=[one["grant"] for one in charges])
+    assert account(desk)["spent"] == NOTHING
+    most = {name: gas for name, gas in desk.gas.items() if name.startswith("jobs.")}
+    assert max(most.values()) < 500_000, most
