@@ -28,7 +28,7 @@ COLUMNS = 80
 ENDS = ("certified", "rejected", "aborted", "expired")
 WAIT_S = 90.0
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 class DemoFailed(Exception):

@@ -18,6 +18,7 @@ from chain.primitives.runtimeport import RESULT_BYTES_MAX
 from chain.primitives.values import decode_value
 from chain.primitives.visible import one_line
 from privcompute.causes import CAUSES
+from privcompute.cli.account_room import EPSILON_DIGITS, show_amount
 from privcompute.job.store import StatusBoard
 
 ENDS = {
@@ -59,7 +60,7 @@ async def watch_job(session: Session, job: str, board: Path | None, as_json: boo
         missing = _orgs(fields.get("missing", [])) or "nobody"
         late = f"in {fields.get('phase', '?')}, missing {missing}."
         said = reason(fields) if "cause" in fields else late
-        by = fields.get("by", "?")
+        by = str(fields.get("by", "?")).removeprefix("org:")
         raise JobNotCertified(f"job {job[:12]} {end} by {by}: {said} More: assent job why {job[:12]}")
 
 
@@ -145,7 +146,21 @@ def describe(name: str, fields: dict[str, Any]) -> str:
             grant = str(fields.get("grant", "")).removeprefix("grant:")
             taken = fields["used"] + fields["reserved"]
             return f"grant {grant}: {fields['phase']} ({taken} of {fields['runs']} runs taken)"
+        case "AccountReserved" | "AccountCharged" | "AccountReturned":
+            dataset = str(fields["dataset"]).removeprefix("dataset:")
+            return f"account of {dataset}: {_charge(fields)} {_BOOKED[name]}"
     return f"{name} by {by}" if by else name
+
+
+_BOOKED = {"AccountReserved": "reserved", "AccountCharged": "spent", "AccountReturned": "given back"}
+
+
+def _charge(fields: Mapping[str, Any]) -> str:
+    """Say what a job takes from an account: an epsilon, figures of its columns, or both."""
+    epsilon, figures = fields["epsilon"], sum(fields["figures"].values())
+    parts = [f"epsilon {show_amount(epsilon, EPSILON_DIGITS)}"] if epsilon else []
+    parts += [f"{figures} exact figure{'s' if figures > 1 else ''}"] if figures else []
+    return " and ".join(parts) or "nothing"
 
 
 def reason(fields: Mapping[str, Any]) -> str:

@@ -213,7 +213,7 @@ async def test_only_the_ledger_s_own_word_ends_the_watch_of_a_job(capsys: pytest
                 yield one
 
     session: Any = Following()
-    with pytest.raises(JobNotCertified, match="aborted by org:bank: GONE"):
+    with pytest.raises(JobNotCertified, match="aborted by bank: GONE"):
         await watch_job(session, JOB, None, False, 0)
     shown = capsys.readouterr().out
     assert "FOREIGN: contract forger says JobCertified" in shown
@@ -238,6 +238,11 @@ async def test_only_the_ledger_s_own_word_ends_the_watch_of_a_job(capsys: pytest
          "expired while disputed; missing: nobody"),
         ("GrantRevoked", {"by": "org:bureau", "grant": "grant:bank/g1", "reason": "complaint"},
          "grant bank/g1: revoked complaint"),
+        ("AccountCharged", {"by": "org:bureau", "dataset": "dataset:bureau/d", "epsilon": 5 * 10**8,
+                            "figures": {"x": 2, "y": 1}},
+         "account of bureau/d: epsilon 0.5 and 3 exact figures spent"),
+        ("AccountReturned", {"by": "org:bureau", "dataset": "dataset:bureau/d", "epsilon": 0,
+                             "figures": {"x": 1}}, "account of bureau/d: 1 exact figure given back"),
         ("UsesConcerned", {"by": "org:bureau", "cause": "DatasetSuspended", "about": "dataset:bureau/data",
                            "reason": "audit"}, "DatasetSuspended of dataset:bureau/data: audit"),
     ],
@@ -249,7 +254,8 @@ def test_what_happened_to_a_job_is_said_in_one_line(name: str, fields: dict[str,
 def test_every_event_of_a_job_has_words_of_its_own() -> None:
     """Declared events are read from the contract; made-up fields have the declared types."""
     made: dict[str, Any] = {"subject": "org:bank", "str": "word", "int": 1, "bytes": b"7" * 32, "dict": {}}
-    declared = re.findall(r"^(\w+) = Event\(([^)]*)\)", CONTRACT.read_text(), re.MULTILINE)
+    texts = [path.read_text() for path in CONTRACT.parent.glob("*.py")]
+    declared = re.findall(r"^(\w+) = Event\(([^)]*)\)", "\n".join(texts), re.MULTILINE)
     events = {
         name: {field: made.get(kind, []) for field, kind in re.findall(r"(\w+)=(\w+)", fields)}
         for name, fields in declared
