@@ -129,6 +129,7 @@ class DataUse:
             "programs": [PROGRAM],
             "receivers": [to],
             "co_parties": list(self.orgs),
+            "membership": list(self.orgs),
             "profile": PROFILE,
             "not_before": 0,
             "expires": self.chain.time + YEAR_MS,

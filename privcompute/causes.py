@@ -274,6 +274,13 @@ _OF_GRANTS = (
     ),
     _row("CO_PARTY_NOT_GRANTED", "{grant} does not allow {org} to take part.", _ASK_GRANT, "grant", "org"),
     _row("RECEIVER_NOT_GRANTED", "{grant} lets no result go to {org}.", _ASK_GRANT, "grant", "org"),
+    _row(
+        "MEMBERSHIP_NOT_GRANTED",
+        "{grant} does not let {org} learn which rows of its dataset are joined.",
+        _ASK_GRANT,
+        "grant",
+        "org",
+    ),
     _row("QUOTA_EXHAUSTED", "No run of {grant} is left for the job.", _NEW_GRANT, "grant"),
 )
 _OF_DATA = (

@@ -11,8 +11,10 @@ PAGE = '''"""How many people all who join know; of further columns what `uses` s
 def told(cells, use, receiver, name):
     if use == "encrypted":
         keep(cells, name=name)
-    if use == "aggregate":
+    if use == "noisy":
         release(sum(clip(cells, 0, 9)), to=receiver, noise=laplace(epsilon=1), name=name)
+    if use == "aggregate":
+        release(sum(cells), to=receiver, exact=True, name=name)
     if use == "plain":
         release(cells, to=receiver, exact=True, name=name)
 

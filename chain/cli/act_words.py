@@ -58,7 +58,8 @@ def _use(asked: Mapping[str, Any], grantee: str) -> str:
     return (
         f"{grantee} may use {asked['dataset']} version {asked['version']}: columns {columns}; for "
         f"{asked['purpose']}; by programs {_names(asked['programs'])}; results to "
-        f"{_names(asked['receivers'])}; with {_names(asked['co_parties']) or 'no others'}; "
+        f"{_names(asked['receivers'])}; with {_names(asked['co_parties']) or 'no others'}; which rows are "
+        f"joined may be learnt by {_names(asked['membership']) or 'nobody else'}; "
         f"{asked['quota_runs']} runs until {utc(asked['expires'])} UTC; groups of {asked['min_group']} or "
         f"more{policy}"
     )

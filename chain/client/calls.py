@@ -211,6 +211,8 @@ _REMEDIES: Mapping[str, str] = {
     "MIN_GROUP_TOO_LOW": "raise --min-group to what the grants ask for; see: assent grant show",
     "CO_PARTY_NOT_GRANTED": "a participant is not allowed by the grant; see: assent grant show",
     "RECEIVER_NOT_GRANTED": "a receiver is not allowed by the grant; see: assent grant show",
+    "MEMBERSHIP_NOT_GRANTED": "the grant does not let an organisation learn which rows are joined; see: "
+    "assent grant show",
     "QUOTA_EXHAUSTED": "every run is used or reserved; a new grant is needed: assent grant request",
     "POLICY_DENIED": "the grant's policy contract said no; see: assent contract show",
     "UNKNOWN_JOB": "see: assent job list",

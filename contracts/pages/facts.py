@@ -30,8 +30,9 @@ _SAYS_MAX = 1_024
 SINGLE_USE: Mapping[str, str] = {
     "join-only": "join",
     "encrypted-only": "encrypted",
+    "aggregate-only": "noisy",
     "compare-only": "compare",
-    "aggregate-only": "aggregate",
+    "exact-aggregate": "aggregate",
     "plain": "plain",
 }
 """The use that stands for all uses of a column which a constraint covers, as job specs have it."""

@@ -14,17 +14,21 @@ from contracts.pages.numbers import read_number
 from contracts.pages.paying import Payer
 from contracts.pages.types import is_rows
 
-USES = ("join", "encrypted", "compare", "aggregate", "plain")
-"""What is done with a column; constraints of grants cover them as `grants.USES` says."""
+USES = ("join", "encrypted", "noisy", "compare", "aggregate", "plain")
+"""What is done with a column: `noisy`, a part in a figure with noise, `aggregate`, in an exact count or sum.
+
+Constraints of grants cover them as `grants.USES` says.
+"""
 COVERS: Mapping[str, tuple[str, ...]] = {
     "plain": USES,
     "join-only": ("join",),
-    "aggregate-only": ("aggregate", "encrypted"),
-    "compare-only": ("compare",),
+    "exact-aggregate": ("aggregate", "noisy", "encrypted"),
+    "compare-only": ("compare", "noisy", "encrypted"),
+    "aggregate-only": ("noisy", "encrypted"),
     "encrypted-only": ("encrypted",),
 }
 """The uses that a constraint of a grant covers."""
-STRICTEST = ("join-only", "encrypted-only", "compare-only", "aggregate-only", "plain")
+STRICTEST = ("join-only", "encrypted-only", "aggregate-only", "compare-only", "exact-aggregate", "plain")
 """Constraints in the order in which the least one for given uses is looked for."""
 MECHANISMS = ("", "laplace", "gaussian")
 SHARES = ""
@@ -39,13 +43,7 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "figure": "plain",
         "match": "join",
     },
-    "noisy": {
-        "count": "aggregate",
-        "tally": "compare",
-        "sum": "aggregate",
-        "figure": "aggregate",
-        "match": "join",
-    },
+    "noisy": {"count": "noisy", "tally": "noisy", "sum": "noisy", "figure": "noisy", "match": "join"},
 }
 """The use that a release of each form needs of a column, by the way in which it stands in the value; `row` is
 any way but `match`, where single cells leave or all stays shares."""
@@ -347,7 +345,7 @@ def against(
         if use.use not in COVERS.get(constraint, ()):
             reason = _WHY[use.way]
             if use.use == "plain" and use.way in ("count", "tally", "sum"):
-                reason += ", together with a column that the receiver owns"
+                reason += ", together with a column that its receiver or the initiator owns"
             name = releases[use.release].name
             found.append(ColumnRefusal(use.dataset, use.column, constraint, use.use, name, reason))
     return tuple(found)

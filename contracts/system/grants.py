@@ -38,17 +38,19 @@ CONCERNED_MAX = 14
 CONCERNED_JOBS_MAX = 256
 
 USES = {
-    "plain": ("plain", "join", "aggregate", "compare", "encrypted"),
+    "plain": ("plain", "join", "aggregate", "compare", "noisy", "encrypted"),
     "join-only": ("join",),
-    "aggregate-only": ("aggregate", "encrypted"),
-    "compare-only": ("compare",),
+    "exact-aggregate": ("aggregate", "noisy", "encrypted"),
+    "compare-only": ("compare", "noisy", "encrypted"),
+    "aggregate-only": ("noisy", "encrypted"),
     "encrypted-only": ("encrypted",),
 }
 STRICTER = {
-    "plain": ("plain", "join-only", "aggregate-only", "compare-only", "encrypted-only"),
+    "plain": ("plain", "join-only", "exact-aggregate", "compare-only", "aggregate-only", "encrypted-only"),
     "join-only": ("join-only",),
+    "exact-aggregate": ("exact-aggregate", "aggregate-only", "encrypted-only"),
+    "compare-only": ("compare-only", "aggregate-only", "encrypted-only"),
     "aggregate-only": ("aggregate-only", "encrypted-only"),
-    "compare-only": ("compare-only",),
     "encrypted-only": ("encrypted-only",),
 }
 TERMS = (
@@ -56,6 +58,7 @@ TERMS = (
     "programs",
     "receivers",
     "co_parties",
+    "membership",
     "profile",
     "not_before",
     "expires",
@@ -97,6 +100,7 @@ GrantRequested = Event(
     programs=list,
     receivers=list,
     co_parties=list,
+    membership=list,
     profile=str,
     not_before=int,
     expires=int,
@@ -220,6 +224,7 @@ def request(
     programs: list[str],
     receivers: list[str],
     co_parties: list[str],
+    membership: list[str],
     profile: str,
     not_before: int,
     expires: int,
@@ -241,6 +246,7 @@ def request(
     members = orgs.active_members()
     check_orgs(receivers, members)
     check_orgs(co_parties, members)
+    check_orgs(membership, members)
     require(profile in profiles, "UNKNOWN_PROFILE")
     check_term(not_before, expires)
     check_amounts(quota_runs, min_group)
@@ -259,6 +265,7 @@ def request(
         "programs": programs,
         "receivers": receivers,
         "co_parties": co_parties,
+        "membership": membership,
         "profile": profile,
         "not_before": not_before,
         "expires": expires,
@@ -286,6 +293,7 @@ def request(
         programs=programs,
         receivers=receivers,
         co_parties=co_parties,
+        membership=membership,
         profile=profile,
         not_before=not_before,
         expires=expires,
@@ -977,6 +985,9 @@ def terms_fault(g: dict, s: dict, use: dict, held: str) -> str:
     for org in use["receivers"]:
         if org not in g["receivers"]:
             return "RECEIVER_NOT_GRANTED"
+    for org in use["membership"][use["name"]]:
+        if org not in g["membership"] and org != g["owner"]:
+            return "MEMBERSHIP_NOT_GRANTED"
     if held == "" and s["used"] + s["reserved"] >= g["quota_runs"]:
         return "QUOTA_EXHAUSTED"
     return ""
@@ -990,6 +1001,7 @@ def guard_terms(fault: str):
     require(fault != "MIN_GROUP_TOO_LOW", "MIN_GROUP_TOO_LOW")
     require(fault != "CO_PARTY_NOT_GRANTED", "CO_PARTY_NOT_GRANTED")
     require(fault != "RECEIVER_NOT_GRANTED", "RECEIVER_NOT_GRANTED")
+    require(fault != "MEMBERSHIP_NOT_GRANTED", "MEMBERSHIP_NOT_GRANTED")
     require(fault != "QUOTA_EXHAUSTED", "QUOTA_EXHAUSTED")
 
 
@@ -1166,8 +1178,8 @@ def apply_terms(g: dict, terms: dict):
         require(name in TERMS, "BAD_TERMS")
         if name == "columns":
             narrow_columns(g["columns"], terms[name])
-        elif name == "programs" or name == "receivers" or name == "co_parties":
-            narrow_list(g[name], terms[name], name == "co_parties")
+        elif name == "programs" or name == "receivers" or name == "co_parties" or name == "membership":
+            narrow_list(g[name], terms[name], name == "co_parties" or name == "membership")
         else:
             narrow_value(name, g[name], terms[name])
         g[name] = terms[name]

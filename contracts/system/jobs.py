@@ -63,6 +63,7 @@ WAITING = {
 GUARDED = ("proposed", "accepted", "computed")
 
 specs = Map(str, dict)
+memberships = Map(str, dict)  # job -> {input: [org]}: who learns which rows of the input's dataset are joined
 jobs = Map(str, dict)
 initiators = Map(str, dict)  # org -> {open: its jobs, day, today: what it proposed on that day}
 # hash of the dataset versions joined -> {min_group, outcome: "", "suffices" or "too few", said: [org], job}
@@ -164,6 +165,7 @@ def propose(spec: dict) -> str:
     job = sha256(encoded).hex()
     require(job not in jobs, "JOB_EXISTS")
     count_proposal(org)
+    memberships[job] = follows["membership"]
     found = grants.admit(use=use_of(job, spec, org), joined=joined_of(spec), by="org:" + org)
     owners: list = found["owners"]
     check_roles(spec, owners)
@@ -1202,6 +1204,7 @@ def use_of(job: str, spec: dict, initiator: str) -> dict:
         "parameters": spec["parameters"],
         "participants": party_names(spec),
         "receivers": spec["receivers"],
+        "membership": memberships[job],
         "inputs": spec["inputs"],
     }
 

@@ -116,6 +116,7 @@ def authorise(demo: Demo, suffix: str = "", *, quiet: bool = False) -> None:
         words += ["--purpose", "credit-risk-model", "--legal-basis", "contract with the customer"]
         words += ["--program", "joint-statistics", "--program", "logistic-regression", "--receiver", "bank"]
         words += [word for party in OWNERS if party not in (org, "bank") for word in ("--co-party", party)]
+        words += [word for party in OWNERS if party != org for word in ("--membership", party)]
         words += ["--expires", "30d", "--runs", "2", "--min-group", "20", "--policy", "purpose-hours"]
         grant, again = GRANTS[org] + suffix, quiet or org != "bureau"
         demo.as_org("bank", "grant", "request", grant, "--dataset", DATASETS[org], *words, quiet=again)

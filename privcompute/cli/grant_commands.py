@@ -10,7 +10,14 @@ import click
 
 from chain.client.calls import result_of
 from chain.client.client import Client
-from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
+from chain.client.console import (
+    json_option,
+    print_folded,
+    print_json,
+    print_table,
+    print_text,
+    reports_errors,
+)
 from chain.client.options import Session, run, session_options
 from chain.client.trust import word_line
 from chain.primitives.errors import AssentError, DecodeError
@@ -21,6 +28,7 @@ from privcompute.cli.common import UsageFault, need_state, pairs, parse_time, se
 from privcompute.cli.declarations import read_columns, version_row
 from privcompute.cli.grant_requests import Asked, asked_by_hand, asked_for_page, judgement_lines, page_options
 from privcompute.cli.grant_usage import usage
+from privcompute.cli.grant_words import may_learn
 from privcompute.cli.page_needs import Judgement, judge
 from privcompute.data.declared import column_words
 from privcompute.data.schema import Column
@@ -90,6 +98,9 @@ def grant() -> None:
     "--co-party", "co_parties", multiple=True, help="Who may take part besides owner and requester."
 )
 @click.option(
+    "--membership", multiple=True, help="Who may learn which rows of the dataset are in a join (repeat)."
+)
+@click.option(
     "--profile",
     default="rep3",
     show_default=True,
@@ -140,6 +151,7 @@ def request(session: Session, grant_id: str, as_json: bool, **given: Any) -> Non
         "programs": list(asked.programs),
         "receivers": list(asked.receivers),
         "co_parties": list(asked.co_parties),
+        "membership": list(asked.membership),
         "profile": given["profile"],
         "not_before": 0 if given["not_before"] == "0s" else parse_time(given["not_before"], "--not-before"),
         "expires": parse_time(given["expires"], "--expires"),
@@ -185,6 +197,16 @@ def _print_columns(constraints: Any, declared: dict[str, Column]) -> None:
     print_table("columns", ["column", "constraint", "declared"], rows)
 
 
+def _print_learned(grant: Any) -> None:
+    """Say what the requester and others will be able to learn.
+
+    What goes on in a further line is further in than any line of ours: names of columns are anybody's words.
+    """
+    print_text(f"what {grant['grantee']} can learn by it, with whoever receives results:")
+    for line in may_learn(grant):
+        print_folded(f"- {line}", under=6)
+
+
 async def _dataset(session: Session, dataset_id: str) -> Any:
     async with session.client() as client:
         return await need_state(client, "datasets", "datasets", dataset_id, "see: assent dataset list")
@@ -205,8 +227,8 @@ def _terms(text: str) -> dict[str, Value]:
 
 
 _terms_help = (
-    "Stricter terms as JSON: any of columns, programs, receivers, co_parties, profile, not_before, expires, "
-    "quota_runs, min_group, partner_versions, policy."
+    "Stricter terms as JSON: any of columns, programs, receivers, co_parties, membership, profile, "
+    "not_before, expires, quota_runs, min_group, partner_versions, policy."
 )
 
 
@@ -239,6 +261,7 @@ def approve(session: Session, grant_id: str, terms: str, as_needed: bool, as_jso
     for line in judgement_lines(judged):
         print_text(line)
     _print_columns(found["columns"], run(_declared_of(session, found)))
+    _print_learned(found)
 
 
 async def _judged(
@@ -368,7 +391,7 @@ def show(session: Session, grant_id: str, as_json: bool) -> None:
     g, declared, judged = run(work())
     if as_json:
         shown: Any = to_json(g)
-        print_json(shown | {"beyond": list(judged.beyond)})
+        print_json(shown | {"beyond": list(judged.beyond), "may_learn": list(may_learn(g))})
         return
     print_text(f"{g['id']}: {g['status']}" + (f" ({one_line(g['reason'])})" if g["reason"] else ""))
     print_text(f"  {g['grantee']} may use {g['dataset']} version {g['version']} of {g['owner']}")
@@ -387,3 +410,4 @@ def show(session: Session, grant_id: str, as_json: bool) -> None:
     if g.get("rejections"):
         print_text(f"  against it {', '.join(g['rejections'])}")
     _print_columns(g["columns"], declared)
+    _print_learned(g)

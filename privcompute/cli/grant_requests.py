@@ -23,6 +23,7 @@ from privcompute.cli.page_needs import (
     completed,
     dataset_version,
     derive,
+    membership_beyond,
     page_text,
     parameter,
     program_of_page,
@@ -51,6 +52,7 @@ class Asked:
     programs: tuple[str, ...]
     receivers: tuple[str, ...]
     co_parties: tuple[str, ...]
+    membership: tuple[str, ...]
     runs: int
     because: str
     said: str = ""
@@ -82,6 +84,7 @@ def asked_by_hand(given: Mapping[str, Any]) -> Asked:
         tuple(given["programs"]),
         tuple(given["receivers"]),
         tuple(given["co_parties"]),
+        tuple(given["membership"]),
         given["runs"],
         given["because"],
     )
@@ -138,7 +141,10 @@ def for_needs(needs: Needs, basis: Basis, given: Mapping[str, Any]) -> Asked:
     columns = needed | given["columns"]
     receivers = tuple(dict.fromkeys([*needs.receivers, *given["receivers"]]))
     programs = tuple(dict.fromkeys([needs.program, *given["programs"]]))
+    learning = needs.membership_of(dataset, version)
+    membership = tuple(dict.fromkeys([*learning, *given["membership"]]))
     more = [*beyond(columns, needed), *receivers_beyond(receivers, needs.receivers)]
+    more += membership_beyond(membership, learning)
     more += [f"program {name}" for name in programs[1:]]
     if more and not given["because"]:
         raise UsageFault(
@@ -154,6 +160,7 @@ def for_needs(needs: Needs, basis: Basis, given: Mapping[str, Any]) -> Asked:
         programs,
         receivers,
         tuple([name for name in others if name != owner_of(dataset)]),
+        membership,
         given["runs"] or 1,
         given["because"] or stated(basis),
         f"it asks for {'more than' if more else 'exactly'} what page {needs.program} needs of {dataset}",

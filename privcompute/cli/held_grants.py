@@ -105,6 +105,9 @@ def _missing(grant: Any, standing: Any, needs: Needs, place: tuple[str, int], no
     for receiver in needs.receivers:
         if receiver not in grant["receivers"]:
             yield f"{receiver} may not receive"
+    for org in needs.membership_of(dataset, version):
+        if org not in (*grant["membership"], grant["owner"]):
+            yield f"{org} may not learn which rows are joined"
     for name, what in lacking(grant["columns"], needs.of_dataset(dataset, version)):
         yield f"{name}: {what}"
 

@@ -35,6 +35,7 @@ from privcompute.job.proposal import (
     Obstacle,
     ProposalFacts,
     join_said,
+    membership_obstacles,
     obstacle,
     proposal_obstacles,
     what_is_left,
@@ -123,9 +124,9 @@ async def _of_request(session: Session, about: str, request: JobRequest) -> Told
         spec, reader = parse_spec(job_id_of(raw), raw), ChainReader(client, at_once)
         facts = await read_facts(client, spec, sender["org"])
         view = hypothetical(spec, facts)
-        found = [*_of_key(sender), *proposal_obstacles(spec, facts)]
-        denied, unsaid = await ask_guards(client, spec, facts, found)
-        objected, size = await _of_page(reader, view)
+        objected, size, told = await _of_page(reader, view)
+        found = [*_of_key(sender), *proposal_obstacles(spec, facts), *membership_obstacles(spec, facts, told)]
+        denied, unsaid = await ask_guards(client, spec, facts, found, told)
         given_away = await room_obstacles(client, raw, facts.initiator)
         agent = own_agent()
         own = None if agent is None else await judge_own(agent, reader, view)
@@ -154,20 +155,22 @@ def _of_key(sender: Any) -> list[Obstacle]:
     return [obstacle("the key that signs", "KEY_ROLE_MISSING", f"its roles are {', '.join(sender['roles'])}")]
 
 
-async def _of_page(reader: ChainReader, view: JobView) -> tuple[list[Obstacle], JobSize | None]:
-    """Return what the page objects to, in parameters, columns and registered sizes; and the size."""
+async def _of_page(
+    reader: ChainReader, view: JobView
+) -> tuple[list[Obstacle], JobSize | None, Mapping[str, Sequence[str]]]:
+    """Return what the page objects to, in parameters, columns and sizes; the size; who learns membership."""
     spec = view.spec
     try:
         work = await steps.job_work(reader, view)
         least = work.least_rows(spec.min_group)
     except JobRefusal as refusal:
         said = str(refusal).removeprefix(f"{refusal.reason}: ")
-        return [obstacle(spec.program, refusal.reason, said)], None
+        return [obstacle(spec.program, refusal.reason, said)], None, {}
     except AssentError as error:
-        return [Obstacle(spec.program, error.code.upper(), str(error), "")], None
+        return [Obstacle(spec.program, error.code.upper(), str(error), "")], None, {}
     keys = [(one.dataset, one.version) for one in spec.inputs]
     size = size_of(work, spec, await reader.states("datasets", "versions", keys))
-    return ([] if size is None else list(_of_size(size, least, spec))), size
+    return [] if size is None else list(_of_size(size, least, spec)), size, work.plan.membership
 
 
 def _of_size(size: JobSize, least: int, spec: JobSpec) -> Iterator[Obstacle]:
@@ -197,7 +200,7 @@ async def _of_job(session: Session, digits: str) -> Told:
         if judged is None:
             raise UsageFault(f"job {found[:12]}: {agent.identity.org} takes no part in it: assent job show")
         view, own = judged
-        _, size = await _of_page(reader, view)
+        _, size, _ = await _of_page(reader, view)
         return Told(
             about=f"job {found[:12]} ({view.state}), at {own.org}",
             obstacles=_distinct(own.obstacles),

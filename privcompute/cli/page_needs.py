@@ -109,6 +109,8 @@ class Needs:
     columns: Mapping[str, Mapping[str, str]]
     """Name on the page -> column -> constraint."""
     receivers: tuple[str, ...]
+    membership: Mapping[str, Sequence[str]]
+    """Name on the page -> who learns which of its rows are joined."""
     inputs: Mapping[str, tuple[str, int]]
     """Name on the page -> (dataset, version); none where the page is judged for any."""
 
@@ -120,6 +122,11 @@ class Needs:
                 for column, constraint in self.columns.get(name, {}).items():
                     found.setdefault(column, set()).add(constraint)
         return {column: together(sorted(several)) for column, several in sorted(found.items())}
+
+    def membership_of(self, dataset: str, version: int) -> tuple[str, ...]:
+        """Return who learns which rows of a dataset's version are joined, wherever it stands on the page."""
+        names = [name for name, place in self.inputs.items() if place == (dataset, version)]
+        return tuple(sorted({org for name in names for org in self.membership.get(name, ())}))
 
 
 def enough_for(uses: Sequence[str]) -> str:
@@ -148,7 +155,7 @@ def needs_of(program: str, plan: Plan, inputs: Mapping[str, tuple[str, int]]) ->
     for (dataset, column), constraint in grants_needed(plan).items():
         columns[dataset][column] = constraint
     receivers = sorted({one.receiver for one in plan.releases} - {SHARES})
-    return Needs(program, columns, tuple(receivers), dict(inputs))
+    return Needs(program, columns, tuple(receivers), plan.membership, dict(inputs))
 
 
 async def page_text(client: Client, program: str) -> str:
@@ -260,6 +267,13 @@ def receivers_beyond(receivers: Sequence[str], needed: Sequence[str]) -> Iterato
             yield f"receiver {name}, to whom its pages release nothing"
 
 
+def membership_beyond(membership: Sequence[str], needed: Sequence[str]) -> Iterator[str]:
+    """Yield organisations that may learn which rows are joined, and to whom nothing tells it, in words."""
+    for name in membership:
+        if name not in needed:
+            yield f"membership {name}, to whom its pages do not tell which rows are joined"
+
+
 def lacking(columns: Mapping[str, str], needed: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield (column, what is missing) of columns that a grant does not allow as they are needed."""
     for name, constraint in needed.items():
@@ -284,6 +298,8 @@ class Judgement:
     needed: Mapping[str, str]
     """Column -> constraint that is enough."""
     receivers: tuple[str, ...]
+    membership: tuple[str, ...] | None = None
+    """Who needs to learn which rows are joined; None where the owners of what is joined are not known."""
 
     @property
     def refused(self) -> bool:
@@ -303,6 +319,10 @@ class Judgement:
             terms["columns"] = columns
         if receivers != grant["receivers"]:
             terms["receivers"] = receivers
+        if self.membership is not None:
+            membership = [name for name in grant["membership"] if name in self.membership]
+            if membership != grant["membership"]:
+                terms["membership"] = membership
         return terms
 
 
@@ -369,9 +389,15 @@ def compared(grant: Mapping[str, Any], found: Sequence[Needs], basis: Basis | No
     enough = {column: together(sorted(several)) for column, several in sorted(needed.items())}
     receivers = tuple(sorted({name for needs in found for name in needs.receivers}))
     more = [*beyond(grant["columns"], enough), *receivers_beyond(grant["receivers"], receivers)]
+    membership = None
+    if basis is not None:
+        place = (grant["dataset"], grant["version"])
+        membership = tuple(sorted({name for needs in found for name in needs.membership_of(*place)}))
+        more += membership_beyond(grant["membership"], membership)
     pages = counted(len(found), "page")
     with_what = "defaults, for any datasets" if basis is None else "what the request names"
-    return Judgement(True, tuple(more), f"{pages} traced with {with_what}", words, enough, receivers)
+    said = f"{pages} traced with {with_what}"
+    return Judgement(True, tuple(more), said, words, enough, receivers, membership)
 
 
 def _nearest(columns: Mapping[str, str], several: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chain.client.answers import RpcError
@@ -85,17 +85,22 @@ def hypothetical(spec: JobSpec, facts: ProposalFacts) -> JobView:
 
 
 async def ask_guards(
-    client: Client, spec: JobSpec, facts: ProposalFacts, found: Sequence[Obstacle]
+    client: Client,
+    spec: JobSpec,
+    facts: ProposalFacts,
+    found: Sequence[Obstacle],
+    told: Mapping[str, Sequence[str]],
 ) -> tuple[list[Obstacle], list[str]]:
     """Ask the ledger's own guard of each grant, and through it its policy; return what rows do not tell.
 
-    `found` is what they tell. The second list says of which policies only a proposal gets an answer.
+    `found` is what they tell; `told` says of each input who learns which rows are joined. The second list
+    says of which policies only a proposal gets an answer.
     """
     known = {(one.about, one.code) for one in found}
     denied: list[Obstacle] = []
     unsaid: list[str] = []
     for one in spec.inputs:
-        code = await _refusal(client, spec, facts.initiator, one.grant)
+        code = await _refusal(client, spec, facts.initiator, one.grant, told)
         if not code or any((about, code) in known for about in (one.grant, one.dataset)):
             continue
         policy = facts.grants[one.grant]["policy"]
@@ -109,7 +114,9 @@ async def ask_guards(
     return denied, unsaid
 
 
-async def _refusal(client: Client, spec: JobSpec, initiator: str, grant: str) -> str:
+async def _refusal(
+    client: Client, spec: JobSpec, initiator: str, grant: str, told: Mapping[str, Sequence[str]]
+) -> str:
     """Return the code with which a grant's guard refuses; "" when it does not."""
     raw: Any = spec.raw
     shared = {name: raw[name] for name in ("program", "purpose", "profile", "min_group", "parameters")}
@@ -119,6 +126,7 @@ async def _refusal(client: Client, spec: JobSpec, initiator: str, grant: str) ->
         "initiator": initiator,
         "participants": [party.org for party in spec.participants],
         "receivers": raw["receivers"],
+        "membership": {one.name: list(told.get(one.name, ())) for one in spec.inputs},
         "inputs": raw["inputs"],
     }
     try:

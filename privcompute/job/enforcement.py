@@ -10,7 +10,7 @@ Codes are those of contracts/system/README.md; privcompute/AGENT.md lists those 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,11 @@ from privcompute.errors import Fact
 from privcompute.job.view import ACCEPTED, COMPUTED, PROPOSED, RUNNING, GrantedInput, JobSpec, JobView
 
 ALLOWED_USES: Mapping[str, frozenset[str]] = {
-    "plain": frozenset({"plain", "join", "aggregate", "compare", "encrypted"}),
+    "plain": frozenset({"plain", "join", "aggregate", "compare", "noisy", "encrypted"}),
     "join-only": frozenset({"join"}),
-    "aggregate-only": frozenset({"aggregate", "encrypted"}),
-    "compare-only": frozenset({"compare"}),
+    "exact-aggregate": frozenset({"aggregate", "noisy", "encrypted"}),
+    "compare-only": frozenset({"compare", "noisy", "encrypted"}),
+    "aggregate-only": frozenset({"noisy", "encrypted"}),
     "encrypted-only": frozenset({"encrypted"}),
 }
 """Column constraint -> uses that it allows (contracts/system/README.md, grants)."""
@@ -222,6 +223,27 @@ def _terms_faults(
     if outside:
         text = f"{name} lets no result go to {', '.join(outside)}"
         yield JobRefusal("RECEIVER_NOT_GRANTED", text, grant=one.grant, org=outside[0])
+
+
+def membership_faults(
+    one: GrantedInput, grant: Value, told: Mapping[str, Sequence[str]]
+) -> Iterator[JobRefusal]:
+    """Yield what of an input's grant refuses who learns which of its rows are joined.
+
+    `told` says that by the names of inputs, as whoever asks derives it of the page itself.
+    """
+    allowed = () if grant is None else (*grant["membership"], grant["owner"])
+    for org in told.get(one.name, ()):
+        if grant is not None and org not in allowed:
+            text = f"grant {one.grant} does not let {org} learn which rows of {one.dataset} are joined"
+            yield JobRefusal("MEMBERSHIP_NOT_GRANTED", text, grant=one.grant, org=org)
+
+
+def check_membership(facts: ProvedFacts, org: str, told: Mapping[str, Sequence[str]]) -> None:
+    """Raise JobRefusal unless our own grants let all of these learn which of our rows are joined."""
+    for one in facts.view.inputs_of(org):
+        for fault in membership_faults(one, facts.grants.get(one.grant), told):
+            raise fault
 
 
 def _check_quota(phase: str, grant: Value, standing: Value, facts: ProvedFacts) -> None:

@@ -14,7 +14,7 @@ from chain.client.calls import SEE_CODES, remedy
 from chain.primitives.values import Value, encode_value
 from privcompute.causes import CAUSES
 from privcompute.data.declared import Identifier, identifiers_differ
-from privcompute.job.enforcement import grant_faults
+from privcompute.job.enforcement import grant_faults, membership_faults
 from privcompute.job.view import JobSpec
 
 DAY_MS = 86_400_000
@@ -220,6 +220,15 @@ def _of_grant(name: str, spec: JobSpec, facts: ProposalFacts) -> Iterator[Obstac
     if left.sets <= 0 and facts.joined and facts.joined not in (facts.partners.get(name) or ()):
         text = f"its version was joined with {grant['partner_versions']} other sets of versions, and no more"
         yield obstacle(name, "PARTNER_VERSIONS", text)
+
+
+def membership_obstacles(
+    spec: JobSpec, facts: ProposalFacts, told: Mapping[str, Sequence[str]]
+) -> Iterator[Obstacle]:
+    """Yield what grants refuse of who learns which rows are joined; `told` follows of the page, by input."""
+    for one in spec.inputs:
+        for fault in membership_faults(one, facts.grants.get(one.grant), told):
+            yield obstacle(one.grant, fault.reason, str(fault).removeprefix(f"{fault.reason}: "))
 
 
 def _of_join(spec: JobSpec, facts: ProposalFacts) -> Iterator[Obstacle]:

@@ -16,7 +16,7 @@ from privcompute.data.exposed import ExposedStore
 from privcompute.data.results import JoinStore, ResultStore, StoredResult, make_result
 from privcompute.job.actions import CertificateSigned, ComputeDone, PhaseChecked, ResultCommit
 from privcompute.job.chain_reader import ChainReader, send_until_known
-from privcompute.job.enforcement import JobRefusal, OwnFacts, check_job
+from privcompute.job.enforcement import JobRefusal, OwnFacts, check_job, check_membership
 from privcompute.job.environment import AgentIdentity, AgentStores, OwnNode
 from privcompute.job.exposure import Exposure, account_of
 from privcompute.job.holding import shares_digest
@@ -64,6 +64,7 @@ async def check(
     check_job(phase, facts, own, now_ms)
     check_runnable(view.spec)
     work = await job_work(reader, view)
+    check_membership(facts, identity.org, work.plan.membership)
     work.least_rows(view.spec.min_group)
     check_size(size_of(work, view.spec, facts.versions), view.spec, identity.org, identity.policy)
     return PhaseChecked(phase, work.plan.hash)

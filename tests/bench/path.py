@@ -248,6 +248,7 @@ class Path:
             "programs": ["statistics"],
             "receivers": ["bank"],
             "co_parties": list(OWNERS),
+            "membership": list(OWNERS),
             "profile": "rep3",
             "not_before": 0,
             "expires": START_MS + TERM_MS,

@@ -34,12 +34,14 @@ DEARER = {
     "jobs.propose (a policy)": 3.1,
     # Beside the grant: program, members and agents, and whether the policy can answer. The job's record says
     # when its join began, and whose runs returned.
-    "jobs.approve_reveal": 1.12,
-    "jobs.approve_reveal (a policy)": 1.17,
-    # A row counts what is asked, or changed, in a day; a request says why it asks for so much.
-    "grants.request": 1.17,
-    "grants.request (a policy)": 1.17,
-    "grants.narrow": 1.14,
+    # Grants are asked who learns which rows are joined, too.
+    "jobs.approve_reveal": 1.17,
+    "jobs.approve_reveal (a policy)": 1.24,
+    # A row counts what is asked, or changed, in a day; a request says why it asks for so much, and who learns
+    # which rows are joined.
+    "grants.request": 1.21,
+    "grants.request (a policy)": 1.21,
+    "grants.narrow": 1.16,
     # A row counts the proposals of the day, beside two proofs of possession; one kind lapses later.
     # And it is asked whether members replaced the proposer's keys in this very block.
     "governance.propose (an organisation)": 1.19,

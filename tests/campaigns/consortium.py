@@ -32,7 +32,7 @@ from privcompute.pages.releases import results
 from privcompute.pages.work import PageWork, WorkRun, of_plan
 
 PARTIES = 3
-EXACT = "aggregate-only"
+EXACT = "exact-aggregate"
 """The constraint of a grant that allows exact sums and counts over registered groups, and no more."""
 
 

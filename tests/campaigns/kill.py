@@ -257,6 +257,7 @@ class Scene:
                 "programs": list(PROGRAMS),
                 "receivers": list(ORGS),
                 "co_parties": list(ORGS),
+                "membership": list(ORGS),
                 "profile": "rep3",
                 "not_before": 0,
                 "expires": self._expires,

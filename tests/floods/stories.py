@@ -93,6 +93,7 @@ async def prepare_job(arena: Arena) -> None:
         as_org = ("--as", str(folder / org))
         await assent("dataset", "register", f"{org}/data", str(table), "--id-column", "id", "--yes", *as_org)
         others = [word for party in OWNERS if party not in (org, "bank") for word in ("--co-party", party)]
+        others += [word for party in OWNERS if party != org for word in ("--membership", party)]
         await assent(
             "grant", "request", f"bank/{org}", "--dataset", f"{org}/data", "--column", "id=join-only",
             "--purpose", "floods", "--legal-basis", "test", "--because", "a flood",

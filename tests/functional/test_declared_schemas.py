@@ -21,7 +21,8 @@ pytestmark = pytest.mark.functional
 COLUMNS = 1_000
 TERMS = (
     "--purpose", "research", "--legal-basis", "consent", "--because", "a test", "--program", "private-join",
-    "--receiver", "bank", "--co-party", "bank", "--co-party", "bureau", "--profile", "dh-psi",
+    "--receiver", "bank", "--co-party", "bank", "--co-party", "bureau", "--membership", "bank",
+    "--membership", "bureau", "--profile", "dh-psi",
     "--expires", "30d", "--runs", "2", "--min-group", "1",
 )  # fmt: skip
 

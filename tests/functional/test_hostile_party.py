@@ -75,7 +75,8 @@ def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsortiumF
             words = ("--column", "person=join-only", "--purpose", "research", "--legal-basis", "consent")
             words += ("--because", "any receiver")
             words += ("--program", "private-join", "--receiver", "bureau", "--receiver", "bank", "--profile")
-            words += ("dh-psi", "--co-party", "bank", "--expires", "30d", "--runs", "2", "--min-group", "1")
+            words += ("dh-psi", "--co-party", "bank", "--membership", "bank", "--membership", "bureau")
+            words += ("--expires", "30d", "--runs", "2", "--min-group", "1")
             say(made, "bureau", "grant", "request", f"bureau/g-{org}", "--dataset", dataset, *words)
             say(made, org, "grant", "approve", f"bureau/g-{org}")
         yield made

@@ -183,6 +183,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             words += [part for program in programs for part in ("--program", program)]
             words += [part for other in ORGS for part in ("--receiver", other)]
             words += [part for other in ORGS if other not in (org, "bank") for part in ("--co-party", other)]
+            words += [part for other in ORGS if other != org for part in ("--membership", other)]
             words += ["--purpose", "research", "--legal-basis", "consent", "--expires", "30d", "--runs", "8"]
             words += ["--because", "four programs, one of which is not decided yet"]
             words += ["--column", "person=join-only", "--dataset", dataset, "--min-group", str(MIN_GROUP)]

@@ -13,7 +13,7 @@ from tests.rules.model_jobs import ALLOWED, Job
 from tests.rules.terms import USES
 
 EVIDENCE = bytes([9]) * 32
-OFFERED = ("join", "aggregate", "encrypted", "plain")
+OFFERED = ("join", "aggregate", "noisy", "encrypted", "plain")
 """What the page of these histories can do with a column."""
 REASONS = (("STOPPED", {}), ("A", {"note": "n" * 128, "least": 1 - 2**63}), ("MPC_TIME_OVER", {"late": True}))
 NO_REASONS = (
@@ -406,7 +406,7 @@ def covers_question(dice: Dice, job: Job, number: int) -> tuple[str, dict[str, A
 def whole_use(job: Job) -> dict[str, Any]:
     """Return what `jobs` tells `grants` of a job, with all its inputs."""
     use = job.use(0)
-    own = ("grant", "dataset", "version", "columns")
+    own = ("grant", "dataset", "version", "columns", "name")
     fields = {name: getattr(use, name) for name in use.__dataclass_fields__ if name not in own}
     fields |= {"participants": list(use.participants), "receivers": list(use.receivers)}
     return {**fields, "inputs": job.spec["inputs"]}

@@ -89,6 +89,7 @@ class Requests(Datasets):
         programs: list[str],
         receivers: list[str],
         co_parties: list[str],
+        membership: list[str],
         profile: str,
         not_before: int,
         expires: int,
@@ -117,7 +118,7 @@ class Requests(Datasets):
         if self.must(1 <= len(programs) <= LIST_MAX and distinct(programs), "BAD_PROGRAMS"):
             self.ident(*programs)
         self.must(len(receivers) > 0, "BAD_RECEIVERS")
-        for names in (receivers, co_parties):
+        for names in (receivers, co_parties, membership):
             self.must(len(names) <= LIST_MAX and distinct(names), "BAD_ORGS")
             self.must(all(self.is_member(name) for name in names), "UNKNOWN_ORG")
         self.must(profile in self.profiles, "UNKNOWN_PROFILE")
@@ -135,6 +136,7 @@ class Requests(Datasets):
             "programs": programs,
             "receivers": receivers,
             "co_parties": co_parties,
+            "membership": membership,
             "profile": profile,
             "not_before": not_before,
             "expires": expires,

@@ -46,6 +46,8 @@ class Job:
     owners: tuple[str, ...]
     """Owner of each input's dataset."""
     roots: tuple[bytes, ...]
+    membership: dict[str, list[str]]
+    """Who learns which rows of each input's dataset are joined."""
     state: str
     deadline: int
     since: int
@@ -87,7 +89,7 @@ class Job:
         return Use(
             self.id, item["grant"], self.initiator, spec["program"], spec["purpose"], spec["profile"],
             spec["min_group"], item["dataset"], item["version"], item["columns"], self.parties,
-            tuple(spec["receivers"]),
+            tuple(spec["receivers"]), item["name"], self.membership,
         )  # fmt: skip
 
     @property
@@ -162,7 +164,7 @@ class Jobs(Accounts):
         self.must(self.has(org, "user"), "ORG_ROLE_MISSING")
         encoded = encode_value(spec)
         self.need(len(encoded) <= SPEC_BYTES_MAX, "SPEC_TOO_LONG")
-        self._spec(spec, org)
+        membership = self._spec(spec, org)["membership"]
         ident = sha256(encoded).hexdigest()
         self.must(ident not in self.jobs, "JOB_EXISTS")
         mine = [job for job in self.jobs.values() if job.initiator == org and not job.final]
@@ -172,7 +174,7 @@ class Jobs(Accounts):
         grants = [self.grants.get(item["grant"]) for item in spec["inputs"]]
         owners = tuple(grant.owner if grant else "" for grant in grants)
         roots = tuple(self.versions[g.dataset][g.version - 1].root if g else b"" for g in grants)
-        job = Job(ident, spec, org, owners, roots, "", 0, 0, 0, self.time)
+        job = Job(ident, spec, org, owners, roots, membership, "", 0, 0, 0, self.time)
         self.reach("grants")
         self.guard_all(job, range(len(grants)), "proposed")
         for grant in job.grants:
@@ -235,7 +237,8 @@ class Jobs(Accounts):
             self.must(asked.outcome != "too few", "JOIN_TOO_SMALL")
             self.must(spec["min_group"] <= asked.min_group, "JOIN_NOT_JUDGED")
 
-    def _spec(self, spec: dict[str, Any], org: str) -> None:
+    def _spec(self, spec: dict[str, Any], org: str) -> dict[str, Any]:
+        """Require a spec as it should be; return what follows of its page."""
         self.need(spec.keys() == SPEC_FIELDS, "BAD_SPEC")
         self.ident(spec["program"], spec["purpose"])
         self.reach("programs")
@@ -247,14 +250,16 @@ class Jobs(Accounts):
         self.must(1 <= spec["min_group"] <= MIN_GROUP_MAX, "BAD_MIN_GROUP")
         self._inputs(spec["inputs"])
         self._parties(spec)
-        self.must(spec["profile"] in self._page(spec, org), "PROFILE_NOT_OFFERED")
+        found = self._page(spec, org)
+        self.must(spec["profile"] in found["profiles"], "PROFILE_NOT_OFFERED")
         deadlines = spec["deadlines"]
         fine = deadlines.keys() == set(ALLOWED.values())
         self.must(fine and all(ms in DEADLINE_MS for ms in deadlines.values()), "BAD_DEADLINES")
         self.must(len(spec["nonce"]) == 16, "BAD_NONCE")
+        return found
 
-    def _page(self, spec: dict[str, Any], org: str) -> list[str]:
-        """Require what follows of the page, and nothing else; return the profiles that can run it."""
+    def _page(self, spec: dict[str, Any], org: str) -> dict[str, Any]:
+        """Require what follows of the page, and nothing else; return it."""
         self.hash(spec["page"], spec["plan"])
         self.reach("datasets")
         names: list[str] = []
@@ -269,7 +274,7 @@ class Jobs(Accounts):
         for item in spec["inputs"]:
             self.must(item["columns"] == found["uses"].get(item["name"]), "USES_DIFFER")
         self.must(sorted(spec["receivers"]) == found["receivers"], "RECEIVERS_DIFFER")
-        return list(found["profiles"])
+        return found
 
     def program_stands(self, spec: dict[str, Any]) -> bool:
         """Tell whether members have not retired the program of a job."""

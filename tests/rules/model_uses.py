@@ -33,11 +33,10 @@ class Use:
     columns: Mapping[str, str]
     participants: tuple[str, ...]
     receivers: tuple[str, ...]
-
-
-def _asked(item: dict[str, Any]) -> dict[str, Any]:
-    """Return an input without its name on a page, which no grant is asked about."""
-    return {name: value for name, value in item.items() if name != "name"}
+    name: str
+    """Of the input."""
+    membership: Mapping[str, Sequence[str]]
+    """Who learns which rows of each input's dataset are joined."""
 
 
 class Uses(Requests):
@@ -206,6 +205,8 @@ class Uses(Requests):
         with_it = {*terms["co_parties"], grant.owner, grant.grantee}
         yield unless(with_it.issuperset(use.participants), "CO_PARTY_NOT_GRANTED")
         yield unless(set(terms["receivers"]).issuperset(use.receivers), "RECEIVER_NOT_GRANTED")
+        told = {*terms["membership"], grant.owner}
+        yield unless(told.issuperset(use.membership[use.name]), "MEMBERSHIP_NOT_GRANTED")
         runs = self.runs_of(grant.id)
         free = runs["used"] + runs["reserved"] < terms["quota_runs"]
         yield unless(free or self._holds_now(grant.id, use.job), "QUOTA_EXHAUSTED")
@@ -329,7 +330,7 @@ class Uses(Requests):
     def grants_stand(self, use: dict[str, Any]) -> bool:
         """Answer whether nothing but a policy's answer could refuse a step of this job."""
         shared = {name: use[name] for name in Use.__dataclass_fields__.keys() & use.keys()}
-        return self.lets_pass([Use(**{**shared, **_asked(item)}) for item in use["inputs"]])
+        return self.lets_pass([Use(**{**shared, **item}) for item in use["inputs"]])
 
     def lets_pass(self, uses: list[Use]) -> bool:
         """Tell whether the guard would let all of these pass, but for what policies say."""

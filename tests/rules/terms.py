@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 USES: Mapping[str, frozenset[str]] = {
-    "plain": frozenset({"plain", "join", "aggregate", "compare", "encrypted"}),
+    "plain": frozenset({"plain", "join", "aggregate", "compare", "noisy", "encrypted"}),
     "join-only": frozenset({"join"}),
-    "aggregate-only": frozenset({"aggregate", "encrypted"}),
-    "compare-only": frozenset({"compare"}),
+    "exact-aggregate": frozenset({"aggregate", "noisy", "encrypted"}),
+    "compare-only": frozenset({"compare", "noisy", "encrypted"}),
+    "aggregate-only": frozenset({"noisy", "encrypted"}),
     "encrypted-only": frozenset({"encrypted"}),
 }
 MIN_GROUP_MAX = 10**9
-LISTS = ("programs", "receivers", "co_parties")
+LISTS = ("programs", "receivers", "co_parties", "membership")
 NUMBERS = ("not_before", "expires", "quota_runs", "min_group", "partner_versions")
 NAMES = frozenset({"columns", *LISTS, "profile", *NUMBERS, "policy"})
 Terms = Mapping[str, Any]
@@ -85,6 +86,7 @@ _CHECKS: Mapping[str, Callable[[Any, Any, Any], set[str]]] = {
     "programs": _fewer_not_none,
     "receivers": _fewer_not_none,
     "co_parties": _fewer,
+    "membership": _fewer,
     "profile": _profile,
     "not_before": _higher,
     "expires": _lower,

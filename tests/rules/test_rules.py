@@ -160,6 +160,11 @@ def test_a_constraint_becomes_only_one_that_allows_no_further_use() -> None:
         "aggregate-only",
         "encrypted-only",
     }
+    assert {other for other in USES if stricter("exact-aggregate", other)} == {
+        "exact-aggregate",
+        "aggregate-only",
+        "encrypted-only",
+    }
     assert {other for other in USES if stricter("plain", other)} == set(USES)
     assert too_wide({"quota_runs": 2}, {"price": 1}, {}) == {"BAD_TERMS"}
 

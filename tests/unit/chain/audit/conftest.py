@@ -116,6 +116,7 @@ class Story:
             "programs": ["statistics"],
             "receivers": ["bureau"],
             "co_parties": ["registry"],
+            "membership": [],
             "profile": "rep3",
             "not_before": 0,
             "expires": START_MS + 86_400_000,

@@ -40,7 +40,7 @@ def run(*tables, receivers=("bank",), least=0):
 SCHEMA = [column("person", "text", "identifier"), column("income", "decimal", low="0", high="9")]
 OWNERS = ("bank", "bureau")
 PARTIES = (*OWNERS, "registry")
-USED = {"person": "join", "income": "aggregate"}
+USED = {"person": "join", "income": "noisy"}
 DAY_MS = 86_400_000
 
 
@@ -69,6 +69,7 @@ def prepared(make_story: Any) -> Any:
             "programs": ["incomes"],
             "receivers": ["bank", "bureau"],
             "co_parties": list(PARTIES),
+            "membership": list(OWNERS),
         }
         fixed = {
             "dataset": f"{org}/d",
@@ -193,7 +194,7 @@ LIES: dict[str, tuple[Callable[[dict[str, Any]], object], dict[str, Value], str]
     "a use that the page does not make": (
         lambda facts: facts["uses"]["bank"].update(income="encrypted"),
         stays_shares("income", "encrypted"),
-        "uses of bank: {'income': 'encrypted', 'person': 'join'} on the ledger, {'income': 'aggregate', ",
+        "uses of bank: {'income': 'encrypted', 'person': 'join'} on the ledger, {'income': 'noisy', ",
     ),
     "a receiver more": (
         lambda facts: facts.update(receivers=["bank", "bureau"]),

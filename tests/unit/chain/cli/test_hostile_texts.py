@@ -66,6 +66,7 @@ LISTS = [
     "programs",
     "receivers",
     "co_parties",
+    "membership",
     "approvals",
     "rejections",
     "counted",

@@ -169,12 +169,19 @@ PLANTS: dict[str, Plant] = {
     "comparisons with what the receiver chose are comparisons": _releases(
         'use = "plain" if way in FIGURES and', 'use = "plain" if way in ("count", "sum") and'
     ),
-    "aggregates cover comparisons": _releases(
-        '"aggregate-only": ("aggregate", "encrypted"),',
-        '"aggregate-only": ("aggregate", "encrypted", "plain"),',
+    "noise is no condition": _releases(
+        '"aggregate-only": ("noisy", "encrypted"),', '"aggregate-only": ("noisy", "aggregate", "encrypted"),'
+    ),
+    "exact aggregates cover single cells": _releases(
+        '"exact-aggregate": ("aggregate", "noisy", "encrypted"),',
+        '"exact-aggregate": ("aggregate", "noisy", "encrypted", "plain"),',
     ),
     "compared columns are aggregates": _releases(
-        '"compare-only": ("compare",),', '"compare-only": ("compare", "aggregate"),'
+        '"compare-only": ("compare", "noisy", "encrypted"),',
+        '"compare-only": ("compare", "noisy", "aggregate"),',
+    ),
+    "what the initiator owns chooses for nobody": _releases(
+        "{one.receiver, initiator}, graph", "{one.receiver}, graph"
     ),
     "what is not granted is covered": _releases("COVERS.get(constraint, ())", "COVERS.get(constraint, USES)"),
     "noise on rows passes": _releases(
@@ -268,6 +275,7 @@ def noticed(plant: Plant) -> str:
             attacks.test_a_figure_that_packs_many_sums_counts_as_many,
             attacks.test_a_figure_of_rows_that_hold_figures_counts_all_of_them,
             attacks.test_own_sums_over_joined_rows_tell_membership_and_say_so,
+            attacks.test_what_the_initiator_owns_chooses_for_no_receiver,
         ):
             if not _holds(rule):
                 return rule.__name__

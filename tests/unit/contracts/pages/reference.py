@@ -355,8 +355,8 @@ def _needs(made: Made, x: Value, to: str, noise: bool) -> set[tuple[str, str]]:
             "tally": "compare",
             "figure": "plain",
         }[way]
-        if noise and way == "figure":
-            use = "aggregate"
+        if noise and way != "match":
+            use = "noisy"
         others = OWNERS[column.split(".")[0]] != to
         if not noise and own and others and way != "match":
             use = "plain"

@@ -33,27 +33,35 @@ SCHEMAS = {
             "key": "text",
             "flag": "boolean",
             "seen": "timestamp",
+            "points": "decimal",
+            "town": "category",
         },
         ("id",),
-        categories={"home": 3, "name": 3},
+        categories={"home": 3, "name": 3, "town": 3},
     ),
 }
 OWN = {("loans", name): "plain" for name in SCHEMAS["loans"].columns}
 GRANTS = OWN | {
     ("people", "id"): "join-only",
-    ("people", "age"): "aggregate-only",
-    ("people", "income"): "aggregate-only",
-    ("people", "home"): "aggregate-only",
-    ("people", "ill"): "aggregate-only",
+    ("people", "age"): "exact-aggregate",
+    ("people", "income"): "exact-aggregate",
+    ("people", "home"): "exact-aggregate",
+    ("people", "ill"): "exact-aggregate",
     ("people", "debt"): "compare-only",
     ("people", "score"): "encrypted-only",
     ("people", "key"): "join-only",
     ("people", "flag"): "join-only",
-    ("people", "seen"): "aggregate-only",
+    ("people", "seen"): "exact-aggregate",
+    ("people", "points"): "aggregate-only",
+    ("people", "town"): "aggregate-only",
 }
 """`name` is not granted at all."""
 OUT = 'release({}, to="bank", exact=True)'
 NOISY = 'release({}, to="bank", noise=laplace(epsilon=1))'
+CHOSEN = (
+    "it chooses the rows that are counted or summed, together with a column that its receiver or the"
+    " initiator owns"
+)
 FIGURE, ROW = "it is in a figure that is no plain count or sum", "it leaves as values of single rows"
 
 ATTACKS: dict[str, tuple[str, str, str]] = {
@@ -98,38 +106,38 @@ ATTACKS: dict[str, tuple[str, str, str]] = {
     "own weights summed by their groups": (
         OUT.format("sum(rows.loans.weight, by=rows.people.home)"),
         "home plain",
-        "it chooses the rows that are counted or summed, together with a column that the receiver owns",
+        CHOSEN,
     ),
     "own weights of rows that a bit chooses": (
         OUT.format("sum(rows.loans.weight, where=rows.people.ill)"),
         "ill plain",
-        "it chooses the rows that are counted or summed, together with a column that the receiver owns",
+        CHOSEN,
     ),
     "groups that the receiver chose": (
         OUT.format("sum(rows.people.income, by=rows.loans.kind)"),
         "income plain",
-        "it is summed without weights, together with a column that the receiver owns",
+        "it is summed without weights, together with a column that its receiver or the initiator owns",
     ),
     "rows that the receiver marked": (
         OUT.format("sum(rows.people.income, where=rows.loans.mark)"),
         "income plain",
-        "it is summed without weights, together with a column that the receiver owns",
+        "it is summed without weights, together with a column that its receiver or the initiator owns",
     ),
     "counts of groups that the receiver chose": (
         OUT.format("count(rows.people.ill, by=rows.loans.kind)"),
         "ill plain",
-        "it is summed without weights, together with a column that the receiver owns",
+        "it is summed without weights, together with a column that its receiver or the initiator owns",
     ),
     "counts above limits that the receiver chose": (
         OUT.format("count(rows.loans.limit <= rows.people.debt)"),
         "debt plain",
-        "its comparisons with another owner's column are counted, together with a column that the receiver"
-        " owns",
+        "its comparisons with another owner's column are counted, together with a column that its receiver"
+        " or the initiator owns",
     ),
     "counts of comparisons over groups that the receiver chose": (
         OUT.format("count(rows.people.ill & (rows.loans.limit <= rows.people.debt))"),
         "ill plain",
-        "it chooses the rows that are counted or summed, together with a column that the receiver owns",
+        CHOSEN,
     ),
     "a crafted threshold": (
         OUT.format("count(rows, where=rows.people.income > 3.1)"),
@@ -181,11 +189,6 @@ ATTACKS: dict[str, tuple[str, str, str]] = {
         "debt plain",
         FIGURE,
     ),
-    "a compared column with noise": (
-        NOISY.format("sum(rows.people.debt)"),
-        "debt aggregate",
-        "it is summed without weights",
-    ),
     "a compared column against one of its own owner": (
         OUT.format("count(rows.people.debt > rows.people.age)"),
         "debt plain",
@@ -201,7 +204,21 @@ ATTACKS: dict[str, tuple[str, str, str]] = {
         "debt plain",
         FIGURE,
     ),
-    "a compared column that stays shares": ('keep(rows.people.debt, "debt")', "debt encrypted", ROW),
+    "a column for noise, summed without": (
+        OUT.format("sum(rows.people.points)"),
+        "points aggregate",
+        "it is summed without weights",
+    ),
+    "a column for noise that chooses groups without": (
+        OUT.format("sum(rows.people.income, by=rows.people.town)"),
+        "town aggregate",
+        "it chooses the rows that are counted or summed",
+    ),
+    "a column for noise in a figure without": (
+        OUT.format("sum(clip(rows.people.points, 0, 1) * rows.loans.weight)"),
+        "points plain",
+        FIGURE,
+    ),
     "a column for models, counted": (
         OUT.format("sum(rows.people.score)"),
         "score aggregate",
@@ -209,7 +226,7 @@ ATTACKS: dict[str, tuple[str, str, str]] = {
     ),
     "a column for models, with noise": (
         NOISY.format("sum(clip(rows.people.score, 0, 1))"),
-        "score aggregate",
+        "score noisy",
         FIGURE,
     ),
     "an identifier as groups": (
@@ -359,6 +376,11 @@ HONEST = {
         '        w = w - x.T @ (sigmoid(x @ w) - rows.loans.mark)\n    keep(w, "model")'
     ),
     "own cells": OUT.format("loans.weight"),
+    "noise on a column for noise": NOISY.format("sum(clip(rows.people.points, 0, 1), by=rows.people.town)"),
+    "noise on a column for exact figures": NOISY.format("sum(clip(rows.people.age, 0, 1))"),
+    "noise on a compared column": NOISY.format("sum(rows.people.debt)"),
+    "a compared column that stays shares": 'keep(rows.people.debt, "debt")',
+    "a column for noise that stays shares": 'keep(rows.people.points, "points")',
 }
 
 
@@ -388,3 +410,19 @@ def test_a_figure_of_rows_that_hold_figures_counts_all_of_them() -> None:
 def test_own_sums_over_joined_rows_tell_membership_and_say_so() -> None:
     (release,) = trace(page(OUT.format("sum(rows.loans.weight)")), SCHEMAS).releases
     assert release.membership
+
+
+def test_what_the_initiator_owns_chooses_for_no_receiver() -> None:
+    """It asks for the figure, and may work with whoever receives it."""
+    for chosen in (
+        "sum(rows.people.income, where=rows.loans.mark)",
+        "count(rows.people.debt > rows.loans.limit)",
+    ):
+        source = page(OUT.replace("bank", "state").format(chosen))
+        assert against_all(source, "state") == set()
+        assert against_all(source, "bank") & {"income plain", "debt plain"}
+
+
+def against_all(source: str, initiator: str) -> set[str]:
+    plan = trace(source, SCHEMAS, initiator=initiator)
+    return {f"{one.column} {one.use}" for one in against(plan.uses, plan.releases, GRANTS)}

@@ -186,6 +186,7 @@ class World:
             "programs": ["statistics"],
             "receivers": ["bank"],
             "co_parties": list(PARTIES),
+            "membership": list(PARTIES),
             "profile": "rep3",
             "not_before": 0,
             "expires": START_MS + 30 * DAY_MS,

@@ -128,6 +128,8 @@ def test_an_undecided_request_expires_and_can_no_longer_be_approved(world: World
         ({"receivers": []}, "BAD_RECEIVERS"),
         ({"receivers": ["nobody"]}, "UNKNOWN_ORG"),
         ({"co_parties": ["nobody"]}, "UNKNOWN_ORG"),
+        ({"membership": ["nobody"]}, "UNKNOWN_ORG"),
+        ({"membership": ["bank", "bank"]}, "BAD_ORGS"),
         ({"co_parties": ["bank", "bank"]}, "BAD_ORGS"),
         ({"profile": "rot13"}, "UNKNOWN_PROFILE"),
         ({"expires": START_MS}, "BAD_TERM"),
@@ -164,6 +166,8 @@ NARROWER = [
     {"quota_runs": 1},
     {"min_group": 50},
     {"co_parties": []},
+    {"membership": ["bureau"]},
+    {"membership": []},
 ]
 WIDER = [
     {"columns": {"secret": "plain"}},
@@ -171,6 +175,7 @@ WIDER = [
     {"columns": {"income": "join-only"}},
     {"columns": {}},
     {"co_parties": ["rival"]},
+    {"membership": ["rival"]},
     {"receivers": ["bank", "bureau"]},
     {"receivers": []},
     {"programs": ["scoring"]},

@@ -42,6 +42,7 @@ CHANGES: dict[str, Callable[[World], object]] = {
     "DATASET_NOT_ACTIVE": lambda w: w.do("bureau", "datasets.suspend", id="bureau/data", reason=""),
     "COLUMN_NOT_GRANTED": lambda w: _narrow(w, columns={"id": "join-only"}),
     "CO_PARTY_NOT_GRANTED": lambda w: _narrow(w, co_parties=["bureau"]),
+    "MEMBERSHIP_NOT_GRANTED": lambda w: _narrow(w, membership=["bank"]),
     "PROFILE_TOO_WEAK": lambda w: _narrow(w, profile="rep3-malicious"),
     "MIN_GROUP_TOO_LOW": lambda w: _narrow(w, min_group=11),
 }
@@ -163,6 +164,8 @@ def test_the_guard_can_be_asked_without_a_transaction(world: World) -> None:
             "initiator": "bank",
             "dataset": "bureau/data",
             "version": 1,
+            "name": "d1",
+            "membership": {"d1": ["bank"]},
         },
         **{"columns": {"age": "plain"}, "participants": ["bank"], "receivers": ["bank"], "inputs": []},
     }

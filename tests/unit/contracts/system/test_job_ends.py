@@ -174,6 +174,7 @@ YES = "@view\ndef allow(job: dict, phase: str) -> bool:\n    return True\n"
         {"min_group": 11},
         {"columns": {"id": "join-only"}},
         {"co_parties": ["bureau"]},
+        {"membership": []},
         {"profile": "rep3-malicious"},
         {"receivers": ["registry"]},
         {"programs": ["other"]},

@@ -144,7 +144,7 @@ def test_inputs_are_distinct_and_used_as_the_page_says(world: World) -> None:
     one, other, _ = spec["inputs"]
     for inputs in ([one, one], [one, other | {"name": one["name"]}], [one, other | {"grant": one["grant"]}]):
         assert world.refusal("bank", "jobs.propose", spec=spec | {"inputs": inputs}) == "BAD_INPUTS"
-    one["columns"]["income"] = "aggregate"
+    one["columns"]["income"] = "noisy"
     assert world.refusal("bank", "jobs.propose", spec=spec) == "USES_DIFFER"
 
 

@@ -26,7 +26,7 @@ def run(*tables, receivers=("bank",), least=0):
             incomes = clip(rows[name_of(table)].income, 0, 9)
             release(sum(incomes), to=receiver, noise=laplace(epsilon=1))
 '''
-USED = {"id": "join", "income": "aggregate"}
+USED = {"id": "join", "income": "noisy"}
 
 
 def ready(world: World, **over: Any) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def test_members_vote_on_what_the_ledger_derived(bare: World) -> None:
     assert facts["plan"] == proposal["plan"] == trace(PAGE).hash
     assert facts["uses"] == {
         "loans": {"amount": "encrypted", "id": "join"},
-        "people": {"age": "aggregate", "id": "join"},
+        "people": {"age": "noisy", "id": "join"},
     }
     assert facts["receivers"] == ["bank"]
     assert facts["parameters"] == {"column": "age"}
@@ -213,7 +213,7 @@ def test_what_a_job_does_follows_from_what_its_datasets_declare(world: World) ->
     found = world.ask("programs.derive", **asked)
     assert found["uses"] == {
         "loans": {"id": "join", "income": "encrypted"},
-        "people": {"who": "join", "years": "aggregate"},
+        "people": {"who": "join", "years": "noisy"},
     }
     assert found["page"] == page_hash(page)
     assert found["membership"] == {"loans": ["bureau"], "people": ["bank"]}

@@ -261,7 +261,8 @@ def use(world: World) -> Args:
         name: spec[name] for name in ("program", "purpose", "profile", "min_group", "parameters", "inputs")
     }
     named = {"job": "none", "grant": "bank/g-bureau", "initiator": "bank", "participants": list(PARTIES)}
-    asked = {**plain, **named, **spec["inputs"][1], "receivers": ["bank"]}
+    told = {"membership": {f"d{place}": list(PARTIES) for place in range(len(PARTIES))}}
+    asked = {**plain, **named, **told, **spec["inputs"][1], "receivers": ["bank"]}
     return {"id": "bank/g-bureau", "use": asked, "phase": "proposed"}
 
 
@@ -1087,6 +1088,7 @@ GUARD: dict[str, tuple[Callable[[World], object] | None, Args]] = {
     "MIN_GROUP_TOO_LOW": (None, {"min_group": 9}),
     "CO_PARTY_NOT_GRANTED": (None, {"participants": ["bank", "bureau", "rival"]}),
     "RECEIVER_NOT_GRANTED": (None, {"receivers": ["bureau"]}),
+    "MEMBERSHIP_NOT_GRANTED": (None, {"membership": {"d1": ["rival"]}}),
     "QUOTA_EXHAUSTED": (
         lambda w: put(w, "grants", "standing", "bank/g-bureau", used=2, revealed=2),
         {},

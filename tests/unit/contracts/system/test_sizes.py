@@ -133,6 +133,7 @@ class Large:
             programs=programs,
             receivers=MEMBERS,
             co_parties=MEMBERS,
+            membership=MEMBERS,
             profile=self.shape.profile,
             not_before=0,
             expires=self.world.time + 300 * DAY_MS,

@@ -103,7 +103,7 @@ def test_each_granted_column_is_told_with_the_jobs_that_used_it(ledger: Ledger) 
     assert {name: column["unused"] for name, column in columns.items()} == {
         "id": "",
         "income": "",
-        "age": "aggregate-only was enough",
+        "age": "exact-aggregate was enough",
         "home": "never used",
     }
     said = usage("bank/p", "--unused").output

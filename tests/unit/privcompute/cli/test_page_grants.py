@@ -40,10 +40,12 @@ PEOPLE = [
     column("home", "category", categories=["own", "rent"]),
     column("seen", "timestamp"),
 ]
-NEEDED = {"id": "join-only", "age": "aggregate-only", "home": "aggregate-only"}
+NEEDED = {"id": "join-only", "age": "aggregate-only", "home": "exact-aggregate"}
 INPUTS = ("--input", "loans=bank/loans", "--input", "people=city/people")
 ASK = ("--purpose", "risk", "--legal-basis", "contract", "--expires", "2030-01-01")
 DAY_MS = 86_400_000
+NAMED = 'page with {"inputs":{"loans":"bank/loans@1","people":"city/people@1"},"parameters":{}}'
+"""What a request says of its basis, when it is asked for with these inputs."""
 
 
 class Chain:
@@ -138,7 +140,7 @@ def test_a_request_for_a_page_asks_for_what_it_needs_and_no_more(chain: Chain, p
     grant = chain.grant("bank/p")
     assert grant["columns"] == NEEDED
     assert (grant["programs"], grant["receivers"], grant["co_parties"]) == (["ages"], ["bank"], ["bank"])
-    assert (grant["quota_runs"], grant["version"]) == (1, 1)
+    assert (grant["quota_runs"], grant["version"], grant["membership"]) == (1, 1, ["bank"])
     assert grant["asked_because"] == (
         'page with {"inputs":{"loans":"bank/loans@1","people":"city/people@1"},"parameters":{}}'
     )
@@ -147,6 +149,7 @@ def test_a_request_for_a_page_asks_for_what_it_needs_and_no_more(chain: Chain, p
     )
     assert "exactly" in asked_for_loans
     assert chain.grant("bank/l")["columns"] == {"id": "join-only", "amount": "encrypted-only"}
+    assert chain.grant("bank/l")["membership"] == ["city"], "its owner learns which rows of others it shares"
 
 
 def test_parameters_decide_what_is_asked_for_and_are_said(chain: Chain) -> None:
@@ -213,7 +216,13 @@ def test_a_page_that_is_no_program_is_to_be_proposed_first(tmp_path: Path) -> No
 def request_by_hand(chain: Chain, columns: dict[str, str], because: str = "", **over: Any) -> None:
     terms: dict[str, Any] = {"id": "bank/p", "dataset": "city/people", "version": 1, "columns": columns}
     terms |= {"purpose": "risk", "legal_basis": "", "asked_because": because, "programs": ["ages"]}
-    terms |= {"receivers": ["bank"], "co_parties": ["bank"], "profile": "rep3", "not_before": 0}
+    terms |= {
+        "receivers": ["bank"],
+        "co_parties": ["bank"],
+        "membership": ["bank"],
+        "profile": "rep3",
+        "not_before": 0,
+    }
     terms |= {"expires": chain.chain.time + DAY_MS, "quota_runs": 1, "min_group": 10, "policy": ""}
     chain.call("bank", "grants", "request", **terms | over)
     chain.speaker = "city"
@@ -231,13 +240,18 @@ def test_what_a_page_needs_is_approved_and_said_to_be_no_more(chain: Chain) -> N
 
 def test_a_wider_request_without_a_reason_is_not_approved(chain: Chain) -> None:
     request_by_hand(
-        chain, NEEDED | {"age": "plain", "income": "encrypted-only"}, receivers=["bank", "registry"]
+        chain,
+        NEEDED | {"age": "plain", "income": "encrypted-only"},
+        receivers=["bank", "registry"],
+        membership=["bank", "registry"],
+        because=NAMED,
     )
     said = no("grant", "approve", "bank/p")
     for part in (
         "column age=plain, where aggregate-only is enough",
         "column income=encrypted-only, which its",
         "receiver registry, to whom",
+        "membership registry, to whom its pages do not tell which rows are joined",
         "--as-needed",
     ):
         assert part in said
@@ -245,7 +259,7 @@ def test_a_wider_request_without_a_reason_is_not_approved(chain: Chain) -> None:
     assert "it gives no reason in words" in ok("grant", "show", "bank/p")
     assert "it asks for no more" in ok("grant", "approve", "bank/p", "--as-needed")
     agreed = chain.grant("bank/p")
-    assert (agreed["columns"], agreed["receivers"]) == (NEEDED, ["bank"])
+    assert (agreed["columns"], agreed["receivers"], agreed["membership"]) == (NEEDED, ["bank"], ["bank"])
 
 
 def test_a_key_of_another_name_stands_for_the_id_of_a_page_that_names_no_datasets(chain: Chain) -> None:
@@ -254,7 +268,7 @@ def test_a_key_of_another_name_stands_for_the_id_of_a_page_that_names_no_dataset
         chain.call("city", "datasets", method, **args)
     given: dict[str, Value] = {"schema": seal_of(columns), "root": bytes(32), "size_bucket": ""}
     chain.call("city", "datasets", "new_version", id="city/people", **given)
-    needed = {"person": "join-only", "age": "aggregate-only", "home": "aggregate-only"}
+    needed = {"person": "join-only", "age": "aggregate-only", "home": "exact-aggregate"}
     request_by_hand(chain, needed, version=2)
     assert "it asks for no more than its pages need" in ok("grant", "approve", "bank/p")
 
@@ -291,7 +305,7 @@ def test_a_basis_on_which_the_page_does_not_stand_is_no_reason(chain: Chain, bec
 
 def test_parameters_that_a_request_names_are_judged_with(chain: Chain) -> None:
     named = Basis({"loans": ("bank/loans", 1), "people": ("city/people", 1)}, {"column": "income"})
-    columns = {"id": "join-only", "income": "aggregate-only", "home": "aggregate-only"}
+    columns = {"id": "join-only", "income": "aggregate-only", "home": "exact-aggregate"}
     request_by_hand(chain, columns, because=named.text())
     assert "it asks for no more than" in ok("grant", "approve", "bank/p")
 
@@ -331,7 +345,7 @@ def test_a_basis_is_read_back_as_it_is_said() -> None:
 
 
 def test_a_grant_on_a_dataset_that_its_basis_does_not_name_needs_nothing() -> None:
-    grant = {"dataset": "a/b", "version": 1, "columns": {"x": "plain"}, "receivers": []}
+    grant = {"dataset": "a/b", "version": 1, "columns": {"x": "plain"}, "receivers": [], "membership": []}
     judged = compared(grant, [], Basis({}, {}), "")
     assert judged.refused
     assert judged.beyond == ("column x=plain, which its pages do not use",)
@@ -355,12 +369,14 @@ def test_what_is_missing_is_said_with_the_command_that_asks_for_it() -> None:
 
 def test_what_is_held_is_proved_and_what_a_grant_lacks_is_named(chain: Chain) -> None:
     few = {"id": "join-only", "age": "encrypted-only"}
-    request_by_hand(chain, few, programs=["other"], receivers=["city"], because="x")
+    more: dict[str, Any] = {"programs": ["other"], "receivers": ["city"], "membership": []}
+    request_by_hand(chain, few, because="x", **more)
     said = check("ages")
     for part in (
         "it is requested",
         "it does not name program ages",
         "bank may not receive",
+        "bank may not learn which rows are joined",
         "home: not granted",
         "age: encrypted-only does not allow what aggregate-only does",
     ):
@@ -403,3 +419,37 @@ def test_offline_options_and_options_of_a_node_do_not_mix(
     assert "--input and --org ask a node" in " ".join(offline.output.split())
     assert "--data reads files of this host" in no("program", "check", "page.py", "--data", "loans=x.csv")
     assert "give --org ORG, or --as ORGDIR" in no("program", "check", "page.py")
+
+
+# --- what others can learn --------------------------------------------------------------------------------
+def test_whoever_decides_reads_what_each_constraint_and_membership_let_others_learn(chain: Chain) -> None:
+    ask()
+    chain.speaker = "city"
+    for shown in (ok("grant", "show", "bank/p"), ok("grant", "approve", "bank/p")):
+        said = " ".join(shown.split())
+        for part in (
+            "what bank can learn by it, with whoever receives results:",
+            "- age (aggregate-only): figures with noise (dp). Whatever else somebody knows, a total epsilon "
+            "of e makes no guess about one row's values more than exp(e) times as likely",
+            "- home (exact-aggregate): exact counts and unweighted sums over groups of 10 rows or more",
+            "only from somebody who knows the totals and fewer than 5 members of its group",
+            "- id (join-only): nothing of them leaves: they decide which rows are joined.",
+            "- membership: bank may learn which rows of city/people are in a join: which of city's rows are "
+            "also theirs, and that each of the others is not.",
+        ):
+            assert part in said
+    assert len(json.loads(ok("grant", "show", "bank/p", "--json"))["may_learn"]) == 4
+
+
+def test_a_grant_without_membership_says_that_its_joins_are_refused(chain: Chain) -> None:
+    request_by_hand(chain, NEEDED, membership=[])
+    said = " ".join(ok("grant", "show", "bank/p").split())
+    assert "- membership: nobody else may learn which rows of city/people are in a join" in said
+
+
+@pytest.mark.usefixtures("chain")
+def test_what_others_can_learn_is_said_in_lines_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask()
+    monkeypatch.setenv("COLUMNS", "80")
+    said = ok("grant", "show", "bank/p").partition("what bank can learn")[2]
+    assert max(map(len, said.splitlines())) <= 80

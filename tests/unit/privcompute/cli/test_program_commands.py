@@ -42,7 +42,7 @@ def ok(result: Result) -> str:
 def test_a_new_page_is_checked_and_run(assent: Assent) -> None:
     assert "next: assent program check page.py" in ok(assent("new", "page.py"))
     checked = ok(assent("check", "page.py"))
-    assert "people.housing  aggregate-only" in checked
+    assert "people.housing  exact-aggregate" in checked
     assert "Which rows are joined is told by no release" in checked
     assert "registered datasets may ask for more" in " ".join(checked.split())
     assert all(len(line) <= 80 for line in checked.splitlines())
@@ -211,7 +211,7 @@ def test_the_guide_of_authors_runs_as_it_stands_up_to_the_vote(assent: Assent, t
     shown = [ok(assent(*words)) for words in ours]
     assert len(shown) == 5
     checked, whole, plain, grouped, named = shown
-    assert "loans.amount    aggregate-only" in checked
+    assert "loans.amount    exact-aggregate" in checked
     assert "#0 column(" in whole
     assert "6,100" in plain
     assert "hidden" in grouped

@@ -14,7 +14,7 @@ from privcompute.config import LocalPolicy
 from privcompute.data.datasets import LocalDataset
 from privcompute.data.schema import Schema
 from privcompute.data.sources import DataSource
-from privcompute.job.enforcement import JobRefusal, OwnFacts, ProvedFacts, check_job
+from privcompute.job.enforcement import JobRefusal, OwnFacts, ProvedFacts, check_job, check_membership
 from privcompute.job.profiles import RUN_WITH, check_runnable
 from privcompute.job.view import GrantedInput, JobSpec, JobView, Participant
 
@@ -70,6 +70,7 @@ GRANT: dict[str, Any] = {
     "profile": "rep3",
     "min_group": 10,
     "co_parties": ["registry"],
+    "membership": ["bank"],
     "receivers": ["bank"],
     "quota_runs": 2,
 }
@@ -119,7 +120,7 @@ def test_a_job_that_everything_covers_is_allowed() -> None:
         ({"purpose": "marketing"}, "PURPOSE_MISMATCH"),
         ({"programs": ["statistics"]}, "PROGRAM_NOT_GRANTED"),
         ({"columns": {"id": "join-only"}}, "COLUMN_NOT_GRANTED"),
-        ({"columns": {"id": "join-only", "score": "compare-only"}}, "CONSTRAINT_VIOLATED"),
+        ({"columns": {"id": "join-only", "score": "join-only"}}, "CONSTRAINT_VIOLATED"),
         ({"profile": "rep4"}, "PROFILE_TOO_WEAK"),
         ({"profile": "never-heard-of"}, "PROFILE_TOO_WEAK"),
         ({"min_group": 11}, "MIN_GROUP_TOO_LOW"),
@@ -290,3 +291,31 @@ def test_the_agent_runs_a_profile_with_as_many_as_the_ledger_lets_propose() -> N
         record = registered[name]
         assert (record["rank"], record["datasets_max"]) == (profile.rank, 1), name
         assert (record["parties_min"], record["parties_max"]) == (profile.parties_min, profile.parties_max)
+
+
+# --- membership -------------------------------------------------------------------------------------------
+INPUT = VIEW.inputs_of("bureau")[0].name
+
+
+@pytest.mark.parametrize(
+    ("told", "granted", "stranger"),
+    [
+        ({}, [], ""),
+        ({INPUT: ["bank"]}, ["bank"], ""),
+        ({INPUT: ["bureau"]}, [], ""),
+        ({"another": ["regulator"]}, [], ""),
+        ({INPUT: ["bank"]}, [], "bank"),
+        ({INPUT: ["bank", "registry"]}, ["bank"], "registry"),
+    ],
+)
+def test_who_learns_which_of_our_rows_are_joined_is_refused_unless_our_grant_names_it(
+    told: dict[str, list[str]], granted: list[str], stranger: str
+) -> None:
+    """Whatever the ledger's guard said of it: the agent has derived it of the page itself."""
+    shown = facts(grant={"membership": granted})
+    if not stranger:
+        check_membership(shown, "bureau", told)
+        return
+    with pytest.raises(JobRefusal, match="MEMBERSHIP_NOT_GRANTED") as caught:
+        check_membership(shown, "bureau", told)
+    assert caught.value.detail == {"grant": "bank/g-bureau", "org": stranger}

@@ -68,7 +68,7 @@ ORGS = ("bank", "bureau", "registry")
 NAMES = {"bank": "loans", "bureau": "scores", "registry": "people"}
 """What pages call the dataset of each."""
 GRANTED = {"person": "join-only", "amount": "plain", "kind": "plain"}
-EXACT = "aggregate-only"
+EXACT = "exact-aggregate"
 """The constraint that allows exact sums and no more."""
 COMMON, MINUTE_MS = 60, 60_000
 HELD = {"bank": range(80), "bureau": range(20, 90), "registry": [*range(20, 80), 400]}
@@ -141,6 +141,7 @@ class World:
                 "programs": [program],
                 "receivers": list(ORGS),
                 "co_parties": list(ORGS),
+                "membership": list(ORGS),
                 "profile": "rep3",
                 "not_before": 0,
                 "expires": self.ledger.chain.time + 600 * MINUTE_MS,
