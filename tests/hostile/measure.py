@@ -46,7 +46,7 @@ def main():
 TRACES = """
 @export
 def main(page: str) -> bool:
-    return len(trace_page(page, [], {}, True)) > 0
+    return len(trace_page(page, [], {}, "")) > 0
 """
 
 

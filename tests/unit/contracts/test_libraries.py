@@ -226,7 +226,7 @@ def test_a_call_costs_what_a_call_of_an_own_function_costs() -> None:
         'def g():\n    return Contract("a").b()',
         'def g():\n    return compile_contract("")',
         'def g():\n    return compile_library("")',
-        'def g():\n    return trace_page("", [], {}, True)',
+        'def g():\n    return trace_page("", [], {}, "")',
         'def g(h: bytes):\n    return call_init("a", h, {})',
     ],
 )

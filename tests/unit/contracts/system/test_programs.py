@@ -233,7 +233,7 @@ def test_what_a_job_does_follows_from_what_its_datasets_declare(world: World) ->
 
 
 def test_nobody_else_has_pages_traced(bare: World) -> None:
-    source = "@export\ndef act() -> dict:\n    return trace_page('', [], {}, True)\n"
+    source = "@export\ndef act() -> dict:\n    return trace_page('', [], {}, '')\n"
     seq = bare.do("bank", "lifecycle.propose", name="copy", source=source, arguments={}, terms={})
     for who in ("bureau", "registry"):
         voted = bare.read("lifecycle", "proposals", f"copy/{seq}")["hash"]
