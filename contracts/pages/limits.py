@@ -17,6 +17,8 @@ PAGES = 1
 # --- noise -----------------------------------------------------------------------------------------------
 LAPLACE_DELTA = Fraction(1, 1 << 40)
 """What a number with discrete Laplace noise adds to delta: noise is cut off, its bits have a bias."""
+EPSILON_MAX = 10
+"""Greatest epsilon of a release: beyond it noise hides nobody, and LAPLACE_DELTA would not hold."""
 
 # --- source ----------------------------------------------------------------------------------------------
 PAGE_DEPTH_MAX = 32

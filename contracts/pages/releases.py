@@ -9,7 +9,7 @@ from contracts.pages.faults import Unfit
 from contracts.pages.formulas import Formula, cells_of, whole
 from contracts.pages.graph import Graph
 from contracts.pages.labels import FIGURES, Atom, Label, Labels, bits_of, merged
-from contracts.pages.limits import GAS_USE, NAME_MAX, RELEASE_NAME_MAX, RELEASES_MAX
+from contracts.pages.limits import EPSILON_MAX, GAS_USE, NAME_MAX, RELEASE_NAME_MAX, RELEASES_MAX
 from contracts.pages.numbers import read_number
 from contracts.pages.paying import Payer
 from contracts.pages.types import is_rows
@@ -202,8 +202,8 @@ def _check_numbers(asked: ReleaseAsked) -> None:
     wanted = {"": (False, False), "laplace": (True, False), "gaussian": (True, True)}[asked.mechanism]
     if wanted != (asked.epsilon != "", asked.delta != ""):
         raise Unfit("NOISE", "laplace takes epsilon, gaussian epsilon and delta", "laplace(epsilon=0.5)")
-    if asked.epsilon and not 0 < read_number(asked.epsilon) <= 100:
-        raise Unfit("NOISE", f"epsilon = {asked.epsilon}", "an epsilon above 0, at most 100")
+    if asked.epsilon and not 0 < read_number(asked.epsilon) <= EPSILON_MAX:
+        raise Unfit("NOISE", f"epsilon = {asked.epsilon}", f"an epsilon above 0, at most {EPSILON_MAX}")
     if asked.delta and not 0 < read_number(asked.delta) < 1:
         raise Unfit("NOISE", f"delta = {asked.delta}", "a delta between 0 and 1, such as 0.000001")
 

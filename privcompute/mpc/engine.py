@@ -14,6 +14,7 @@ the ledger has approved it (reveal gate).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
@@ -122,6 +123,18 @@ class Engine(Protocol):
 
     def sort(self, keys: Shared, *columns: Shared) -> Steps[tuple[Shared, ...]]:
         """Return keys (n,) in ascending order and the columns (n, …) rearranged alike; nothing is learnt."""
+
+    def laplace(self, scale: Fraction, shape: tuple[int, ...]) -> Steps[Shared]:
+        """Return independent discrete Laplace noise of a scale up to SCALE_MAX, as whole numbers below 2^45.
+
+        No party knows it or chooses it. How far it is from the exact distribution, noise.py states.
+        """
+
+    def gaussian(self, variance: Fraction, shape: tuple[int, ...]) -> Steps[Shared]:
+        """Return independent sums of three discrete Gaussians of a variance, as whole numbers.
+
+        A party may know one of the three, no more: two of them, of twice the variance, are unknown to each.
+        """
 
     def reveal(self, x: Shared, to: Sequence[int]) -> Steps[NDArray[Any] | None]:
         """Open x to the parties in `to`: float64 or int64 there, None elsewhere."""

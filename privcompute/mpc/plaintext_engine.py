@@ -7,7 +7,10 @@ MagnitudeExceeded at the step that caused it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import secrets
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 from privcompute.errors import OutOfRange, ProgramFault
 from privcompute.mpc import piecewise
 from privcompute.mpc.engine import Accuracy
+from privcompute.mpc.noise import Entropy, gaussians, laplace_of, thresholds
 from privcompute.mpc.protocols.exponent import EXP_GREATEST, EXP_LEAST
 from privcompute.mpc.ring import (
     FRACTION_BITS,
@@ -42,10 +46,11 @@ class PlaintextEngine:
 
     profile = PROFILE
 
-    def __init__(self, me: int = 0, parties: int = 1) -> None:
-        """Make party `me` of `parties`."""
+    def __init__(self, me: int = 0, parties: int = 1, entropy: Entropy = secrets.token_bytes) -> None:
+        """Make party `me` of `parties`; noise is drawn from `entropy`, at party 0 for all."""
         self.me = me
         self.parties = parties
+        self._entropy = entropy
 
     def constant(self, values: Any, fraction_bits: int = 0) -> Shared:
         """Return public numbers as a shared value."""
@@ -185,6 +190,29 @@ class PlaintextEngine:
         yield from ()
         order = np.argsort(keys.words[0].view(np.int64), kind="stable")
         return tuple(column.take(order) for column in (keys, *columns))
+
+    def laplace(self, scale: Fraction, shape: tuple[int, ...]) -> Steps[Shared]:
+        """Return discrete Laplace noise."""
+        bits = thresholds(scale)
+        return (yield from self._told(lambda count: laplace_of(self._words(len(bits), count), scale), shape))
+
+    def gaussian(self, variance: Fraction, shape: tuple[int, ...]) -> Steps[Shared]:
+        """Return the sum of three discrete Gaussians."""
+        return (
+            yield from self._told(
+                lambda count: gaussians(variance, 3 * count, self._entropy).reshape(3, count).sum(axis=0),
+                shape,
+            )
+        )
+
+    def _words(self, bits: int, count: int) -> Words:
+        drawn: Words = np.frombuffer(self._entropy(16 * bits * count), "<u8").reshape(bits, 2, count)
+        return drawn
+
+    def _told(self, draw: Callable[[int], NDArray[np.int64]], shape: tuple[int, ...]) -> Steps[Shared]:
+        """Tell everybody what party 0 draws."""
+        mine = draw(math.prod(shape)).reshape(shape) if self.me == 0 else None
+        return (yield from self.share(0, mine, shape, name="noise"))
 
     def reveal(self, x: Shared, to: Sequence[int]) -> Steps[NDArray[Any] | None]:
         """Return the values to the parties in `to`, None to the others."""

@@ -38,6 +38,10 @@ class Stream:
         drawn: NDArray[Any] = buffer[:count].view(dtype).reshape(shape)
         return drawn
 
+    def random_bytes(self, count: int) -> bytes:
+        """Return so many next bytes."""
+        return self.draw((count,), np.uint8).tobytes()
+
     def words(self, shape: tuple[int, ...]) -> Words:
         """Return the next uniform ring elements."""
         return self.draw(shape, np.uint64)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,16 +14,18 @@ from chain.primitives.values import Value
 from privcompute.errors import ProgramFault
 from privcompute.mpc import piecewise
 from privcompute.mpc.engine import Accuracy
+from privcompute.mpc.noise import gaussians, thresholds
 from privcompute.mpc.opening import SALT_WORDS, write_component
-from privcompute.mpc.prg import KEY_BYTES
-from privcompute.mpc.protocols import boolean, exponent, fixed, order, rep3
+from privcompute.mpc.protocols import boolean, exponent, fixed, noise, order, rep3
 from privcompute.mpc.protocols.truncate import truncate
 from privcompute.mpc.ring import FRACTION_BITS, Words, decode, encode
 from privcompute.mpc.rounds import Steps
 from privcompute.mpc.sharing import Shared, aligned
 
 PROFILE = "rep3"
-ENTROPY_BYTES = 2 * KEY_BYTES
+ENTROPY_BYTES = rep3.ENTROPY_BYTES
+NOISE_WORDS = 1 << 17
+"""Words that are compared at a time when noise is drawn: bounds memory at about 20 MB."""
 
 
 class Rep3Engine:
@@ -37,7 +41,7 @@ class Rep3Engine:
 
     @classmethod
     def start(cls, me: int, job_id: bytes, entropy: bytes) -> Steps[Rep3Engine]:
-        """Agree on keys for one run of a job: one round. `entropy`: 64 fresh random bytes (os.urandom)."""
+        """Agree on keys for one run of a job: one round. `entropy`: 96 fresh random bytes (os.urandom)."""
         if len(entropy) != ENTROPY_BYTES:
             raise ProgramFault(f"entropy of {len(entropy)} bytes, needed are {ENTROPY_BYTES}")
         return cls((yield from rep3.start(me, job_id, entropy)))
@@ -160,6 +164,22 @@ class Rep3Engine:
     def sort(self, keys: Shared, *columns: Shared) -> Steps[tuple[Shared, ...]]:
         """Sort by Batcher's network: 11 rounds a stage, about log2(n)^2 / 2 stages."""
         return (yield from self._rearrange(order.sort_rows, (keys, *columns)))
+
+    def laplace(self, scale: Fraction, shape: tuple[int, ...]) -> Steps[Shared]:
+        """Return discrete Laplace noise that nobody knows: 8 rounds, 70 bytes a bit of the noise's size."""
+        bits, left, parts = thresholds(scale), math.prod(shape), []
+        most = max(1, NOISE_WORDS // (2 * len(bits)))
+        while left:
+            count = min(left, most)
+            parts.append((yield from noise.laplace(self._party, bits, count)))
+            left -= count
+        return Shared(np.concatenate(parts, axis=1).reshape(2, *shape), 0)
+
+    def gaussian(self, variance: Fraction, shape: tuple[int, ...]) -> Steps[Shared]:
+        """Return the sum of three discrete Gaussians, of which each party knows its own: one round."""
+        mine = gaussians(variance, math.prod(shape), self._party.own.random_bytes)
+        words = yield from noise.added(self._party, mine)
+        return Shared(words.reshape(2, *shape), 0)
 
     def reveal(self, x: Shared, to: Sequence[int]) -> Steps[NDArray[Any] | None]:
         """Open x to the parties in `to`: one round."""

@@ -25,6 +25,7 @@ from privcompute.mpc.ring import Words
 from privcompute.mpc.rounds import Round, Steps
 
 PARTIES = 3
+ENTROPY_BYTES = 3 * KEY_BYTES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +37,8 @@ class Party:
     """Keystream of k_me, shared with the previous party."""
     high: Stream
     """Keystream of k_{me+1}, shared with the next party."""
+    own: Stream
+    """Keystream of a key that this party alone knows."""
 
     @property
     def next(self) -> int:
@@ -51,7 +54,8 @@ class Party:
 def start(me: int, context: bytes, entropy: bytes) -> Steps[Party]:
     """Agree on the pairwise keys: one round of 32 bytes to each neighbour.
 
-    `context` is the job's 32-byte id; `entropy` is 64 fresh bytes that no other run ever sees.
+    `context` is the job's 32-byte id; `entropy` is ENTROPY_BYTES fresh bytes that no other run ever sees, the
+    last of them nobody else at all.
     """
     for_low, for_high = entropy[:KEY_BYTES], entropy[KEY_BYTES : 2 * KEY_BYTES]
     following, previous = (me + 1) % PARTIES, (me - 1) % PARTIES
@@ -60,7 +64,8 @@ def start(me: int, context: bytes, entropy: bytes) -> Steps[Party]:
     )
     low = _key(context, me, for_low, bytes(received[previous]))
     high = _key(context, following, bytes(received[following]), for_high)
-    return Party(me, Stream(low), Stream(high))
+    own = digest("assent/rep3-own-key", context, entropy[2 * KEY_BYTES :])
+    return Party(me, Stream(low), Stream(high), Stream(own))
 
 
 def _key(context: bytes, index: int, of_holder: bytes, of_previous: bytes) -> bytes:

@@ -32,7 +32,7 @@ WordsProgram = Callable[[rep3.Party], Steps[Any]]
 
 
 def entropy(me: int, seed: int = SEED) -> bytes:
-    return hashlib.sha512(b"%d/%d" % (seed, me)).digest()
+    return hashlib.shake_256(b"%d/%d" % (seed, me)).digest(rep3.ENTROPY_BYTES)
 
 
 def run(program: Program, seed: int = SEED) -> LocalRun[Any]:
