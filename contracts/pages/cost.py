@@ -5,6 +5,7 @@ itself costs nothing (holders.py). Independent nodes share rounds, so rounds are
 through the plan; sorts and extremes over rows are added up, since how many rounds they take depends on the
 rows, and so are joins, one for each set of datasets, of up to 4,096 rows each. Hiding groups that are too
 small comes on top: it follows of a job's smallest group, about 10 rounds for figures and 60 for groups.
+Noise is drawn beside all else; its bytes are those of Laplace noise of a scale near 2^10.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ _REP3: Mapping[str, tuple[int, int]] = {
 """Rounds, and bytes a cell of the result. What an owner makes of its own column is shared with it."""
 _OF_WHOLE: Mapping[str, tuple[int, int]] = {"sqrt": (12, 67), "log": (11, 59)}
 """What more of whole numbers: a comparison that finds those beyond the range of reals, and what follows."""
+_NOISE: Mapping[str, tuple[int, int]] = {"laplace": (8, 1_120), "gaussian": (1, 8)}
+"""Rounds, and bytes a number."""
 FACTORS: Mapping[str, Mapping[str, tuple[int, int]]] = {"dh-psi": {}, "rep3": _REP3}
 """By profile; what has no factor costs nothing there. All there is to `dh-psi` are joins."""
 
@@ -63,13 +66,23 @@ class Cost:
     """Bytes of a party's shares, if none were let go."""
 
 
-def costs(graph: Graph, owners: Sequence[str], profiles: Sequence[str]) -> tuple[Cost, ...]:
-    """Return the cost under each of these profiles; `owners` has that of each column of the plan."""
-    at = Holders(graph, owners)
-    return tuple(_cost(graph, at, profile, FACTORS[profile]) for profile in profiles)
+def costs(
+    graph: Graph, owners: Sequence[str], profiles: Sequence[str], noisy: Sequence[tuple[int, str]] = ()
+) -> tuple[Cost, ...]:
+    """Return the cost under each of these profiles; `owners` has that of each column of the plan.
+
+    `noisy` has the sums and counts that noise is added to, as often as it is, each with the mechanism.
+    """
+    at = Holders(graph, owners, {node: _NOISE[mechanism][0] for node, mechanism in noisy})
+    drawn = Total()
+    for node, mechanism in noisy:
+        drawn.add(cells_of(graph.cells[node].shape), _NOISE[mechanism][1])
+    return tuple(_cost(graph, at, profile, FACTORS[profile], drawn.formula()) for profile in profiles)
 
 
-def _cost(graph: Graph, at: Holders, profile: str, factors: Mapping[str, tuple[int, int]]) -> Cost:
+def _cost(
+    graph: Graph, at: Holders, profile: str, factors: Mapping[str, tuple[int, int]], drawn: Formula
+) -> Cost:
     sent, memory, varying = Total(), Total(), Total()
     depths, shared, joined, leading = Depths(graph, at), set[int](), 0, set[tuple[Size, ...]]()
     for node in range(len(graph)):
@@ -93,6 +106,7 @@ def _cost(graph: Graph, at: Holders, profile: str, factors: Mapping[str, tuple[i
     for node in sorted(shared):
         sent.add(cells_of(graph.cells[node].shape), 8 * at.turns(node))
         memory.add(cells_of(graph.cells[node].shape), SHARE_BYTES)
+    sent.add(drawn, 1)
     rounds = whole(joined + depths.longest) + varying.formula()
     return Cost(profile, rounds, sent.formula(), memory.formula())
 
@@ -107,7 +121,7 @@ def _join_bytes(tables: Sequence[Size], rows: str) -> Formula:
 
 def _paid_as(graph: Graph, at: Holders, node: int) -> str:
     """Return the primitive that costs as much as a node; what is public beside shares costs less."""
-    name, public = graph.name(node), [at.holders[arg] == PUBLIC for arg in graph.args[node]]
+    name, public = graph.name(node), [at.taken(arg) == PUBLIC for arg in graph.args[node]]
     if name == "divide" and public[1]:
         return "multiply"
     if name in ("where", "and", "or") and public[0]:

@@ -1,13 +1,13 @@
 """Who knows each value of a plan, and in which loop it is made: what decides how often it costs, and whether.
 
 What follows of one owner's columns and public values alone its owner computes in the clear, and shares once
-with the others where it meets what they hold. What a loop does not change is made before it. Runs do so, too
-(privcompute/pages).
+with the others where it meets what they hold, or noise. What a loop does not change is made before it. Runs
+do so, too (privcompute/pages).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from contracts.pages.graph import Graph
 
@@ -22,9 +22,11 @@ _OF_LOOPS = frozenset({"repeat", "again", "after"})
 class Holders:
     """Holders and regions of all nodes of a graph."""
 
-    def __init__(self, graph: Graph, owners: Sequence[str]) -> None:
-        """Find them; `owners` has that of each column of the plan."""
+    def __init__(self, graph: Graph, owners: Sequence[str], noise: Mapping[int, int] | None = None) -> None:
+        """Find them; `owners` has that of each column of the plan, `noise` the rounds of sums with noise."""
         self._graph, self._owners = graph, owners
+        self.noise = noise or {}
+        """Sum or count -> the rounds in which the noise that is added to it is drawn."""
         self.holders: list[Holder] = []
         self.regions: list[int] = []
         """The loop in each turn of which a value is made; -1 outside of loops."""
@@ -34,6 +36,10 @@ class Holders:
             self.regions.append(self._region(node))
             if graph.name(node) == "repeat":
                 self._levels[node] = self._levels[self.regions[node]] + 1
+
+    def taken(self, node: int) -> Holder:
+        """Return who knows a value as others take it: nobody, where noise is added to it."""
+        return SECRET if node in self.noise else self.holders[node]
 
     def turns(self, node: int) -> int:
         """Return how often a value is made."""
@@ -50,7 +56,8 @@ class Holders:
             return PUBLIC
         if name in _OF_LOOPS or name == "carry":
             return SECRET
-        held = {self.holders[arg] for arg in (args[:1] if name == "align" else args)} - {PUBLIC}
+        taken = args[:1] if name == "align" else args
+        held = {self.taken(arg) for arg in taken} - {PUBLIC}
         return PUBLIC if not held else held.pop() if len(held) == 1 else SECRET
 
     def _region(self, node: int) -> int:
@@ -97,13 +104,13 @@ class Depths:
     @property
     def longest(self) -> int:
         """The rounds until every value outside of loops is there."""
-        return max(
-            [depth for node, depth in enumerate(self._depths) if self._at.regions[node] == -1], default=0
-        )
+        made = [depth for node, depth in enumerate(self._depths) if self._at.regions[node] == -1]
+        return max([*made, *self._at.noise.values()], default=0)
 
     def until(self, arg: int, region: int) -> int:
         """Return the rounds until a value is there for the others, in a region: it is shared in one more."""
         there = self._depths[arg] + (self._at.holders[arg] not in (PUBLIC, SECRET))
+        there = max(there, self._at.noise.get(arg, 0))
         if self._at.regions[arg] == region:
             return there
         loop = region

@@ -93,7 +93,7 @@ def _of_release(release: Release, said: Callable[[str], str], listed: Callable[[
     if release.mechanism:
         text += f"; {release.mechanism} noise, epsilon {release.epsilon}"
         text += f", delta {release.delta}" if release.delta else ""
-        text += f", split over {len(release.noise_on)} sums and counts"
+        text += f", split over {len(release.noise_on)} sums and counts, which it learns with their noise"
     elif _is_exact(release):
         text += f"; exact, {release.figures.text(said)} figures of the accounts"
     return text + "."

@@ -124,7 +124,8 @@ class Plan:
     def cost(self) -> tuple[Cost, ...]:
         """What it costs under each profile that can run it."""
         owners = [self.datasets[column.dataset].owner for column in self.graph.columns]
-        return costs(self.graph, owners, self.profiles)
+        noisy = [(atom.node, one.mechanism) for one in self.releases for atom in one.noise_on]
+        return costs(self.graph, owners, self.profiles, noisy)
 
     @property
     def profiles(self) -> tuple[str, ...]:

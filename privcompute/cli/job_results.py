@@ -7,18 +7,29 @@ from typing import Any
 
 from chain.client.console import print_table, print_text
 from chain.primitives.visible import one_line
+from privcompute.pages.releases import noise_text
 
 CELLS_SHOWN = 40
 """Of one table; `--json` prints all."""
 HIDDEN = "hidden"
+INTERVAL = "#95 % interval"
+"""Between what a figure lies without its noise."""
 
 
 def print_figures(values: Any) -> None:
     """Print the releases of a page that are for one receiver."""
     figures = values["figures"]
-    single = [[one["name"], _text(one["value"])] for one in figures if not one["axes"]]
-    if single:
-        print_table("figures", ["figure", "#value"], single)
+    single = [one for one in figures if not one["axes"]]
+    plain = [[one["name"], _text(one["value"])] for one in single if not noise_text(one)]
+    if plain:
+        print_table("figures", ["figure", "#value"], plain)
+    for noise in sorted({noise_text(one) for one in single} - {""}):
+        rows = [
+            [one["name"], _text(one["value"]), *_ends(one, [one["value"]])]
+            for one in single
+            if noise_text(one) == noise
+        ]
+        print_table(f"figures with {noise}", ["figure", "#value", INTERVAL], rows)
     for one in figures:
         if one["axes"]:
             _print_table(one)
@@ -30,11 +41,29 @@ def print_figures(values: Any) -> None:
 
 def _print_table(figure: Mapping[str, Any]) -> None:
     every = list(cells(figure["axes"], figure["value"]))
-    rows = [[place, _text(cell)] for place, cell in every[:CELLS_SHOWN]]
+    noise = noise_text(figure)
+    ends = _ends(figure, every) if noise else []
+    rows = [[place, _text(cell), *ends[at : at + 1]] for at, (place, cell) in enumerate(every[:CELLS_SHOWN])]
     if len(every) > CELLS_SHOWN:
-        rows.append([f"… {len(every) - CELLS_SHOWN:,} more; --json has all", ""])
+        rows.append([f"… {len(every) - CELLS_SHOWN:,} more; --json has all", "", *([""] if noise else [])])
     grouped = next((str(axis["of"]) for axis in figure["axes"] if "of" in axis), "cell")
-    print_table(one_line(figure["name"]), [one_line(grouped), "#value"], rows)
+    columns = [one_line(grouped), "#value", *([INTERVAL] if noise else [])]
+    print_table(one_line(figure["name"]), columns, rows)
+    if noise:
+        print_text(noise)
+
+
+def _ends(figure: Mapping[str, Any], every: Sequence[Any]) -> list[str]:
+    """Return the interval of each cell of a figure with noise, as text."""
+    low, high = (figure["interval"][end] for end in ("low", "high"))
+    if low is None and high is None:
+        return ["not known"] * len(every)
+    pairs = zip(cells(figure["axes"], low), cells(figure["axes"], high), strict=True)
+    return [f"{_end(least)} … {_end(most)}" for (_, least), (_, most) in pairs]
+
+
+def _end(end: Any) -> str:
+    return "any" if end is None else _text(end)
 
 
 def cells(axes: Sequence[Mapping[str, Any]], value: Any) -> Iterator[tuple[str, Any]]:

@@ -217,7 +217,10 @@ def show_trial(name: str, traced: Traced, trial: Trial, min_group: int) -> None:
     for one in trial.figures:
         rows = [list(row) for row in _cells(one)]
         title = f"{one.name}, to {one.receiver}"
-        print_table(one_line(title), ["cell", "#in the clear", "#three parties", "#difference"], rows)
+        last = "#95 % interval" if one.noise else "#difference"
+        print_table(one_line(title), ["cell", "#in the clear", "#three parties", last], rows)
+        if one.noise:
+            print_text(one.noise)
     for kept, shape in trial.kept.items():
         print_text(f"{kept} stays shares: {' x '.join(map(str, shape)) or 'one'} cells")
     for warning in trial.warnings:
@@ -231,13 +234,20 @@ def _cells(one: Beside) -> Sequence[tuple[str, str, str, str]]:
     rows = []
     for number, place in enumerate(np.ndindex(one.joint.shape)):
         if number == _CELLS_SHOWN:
-            rows.append((f"… {one.joint.size - number:,} more", "", "", f"at most {one.difference:.2g}"))
+            most = "" if one.noise else f"at most {one.difference:.2g}"
+            rows.append((f"… {one.joint.size - number:,} more", "", "", most))
             break
         clear, joint = float(one.clear[place]), float(one.joint[place])
         hidden = bool(np.isnan(joint))
         apart = "" if hidden else f"{abs(joint - clear):.2g}"
+        if one.low is not None and one.high is not None:
+            apart = f"{_end(float(one.low[place]))} … {_end(float(one.high[place]))}"
         rows.append((_called(one, place), _number(clear), "hidden" if hidden else _number(joint), apart))
     return rows
+
+
+def _end(value: float) -> str:
+    return "any" if np.isnan(value) else _number(value)
 
 
 def _number(value: float) -> str:
@@ -274,6 +284,8 @@ def trial_json(traced: Traced, trial: Trial) -> Value:
                 "clear": _texts(one.clear),
                 "joint": _texts(one.joint),
                 "difference": f"{one.difference:.6g}",
+                "noise": one.noise,
+                "interval": [] if one.low is None else [_texts(one.low), _texts(one.high)],
             }
             for one in trial.figures
         ],

@@ -38,6 +38,8 @@ _TAIL = math.ceil(TAIL_BITS * math.log(2))
 """Scales at which a geometric variable is that rare: 42."""
 SCALE_MAX = Fraction(1 << NOISE_BITS_MAX, _TAIL)
 """The greatest scale of a discrete Laplace."""
+NOISE_WORDS = 1 << 17
+"""Words that are compared at a time when noise is drawn on shares: bounds memory at about 20 MB."""
 VARIANCE_MAX = (1 << 40) ** 2
 """Greatest one: 2^45 units are 32 standard deviations."""
 

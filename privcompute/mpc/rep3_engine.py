@@ -14,7 +14,7 @@ from chain.primitives.values import Value
 from privcompute.errors import ProgramFault
 from privcompute.mpc import piecewise
 from privcompute.mpc.engine import Accuracy
-from privcompute.mpc.noise import gaussians, thresholds
+from privcompute.mpc.noise import NOISE_WORDS, gaussians, thresholds
 from privcompute.mpc.opening import SALT_WORDS, write_component
 from privcompute.mpc.protocols import boolean, exponent, fixed, noise, order, rep3
 from privcompute.mpc.protocols.truncate import truncate
@@ -24,8 +24,6 @@ from privcompute.mpc.sharing import Shared, aligned
 
 PROFILE = "rep3"
 ENTROPY_BYTES = rep3.ENTROPY_BYTES
-NOISE_WORDS = 1 << 17
-"""Words that are compared at a time when noise is drawn: bounds memory at about 20 MB."""
 
 
 class Rep3Engine:

@@ -16,6 +16,7 @@ from contracts.pages.types import Cells
 from privcompute.pages.apart import compared
 from privcompute.pages.estimate import Estimate
 from privcompute.pages.making import PlanStep
+from privcompute.pages.noise import of_attrs
 from privcompute.pages.placing import PUBLIC, SECRET
 from privcompute.pages.regions import Regions
 from privcompute.pages.restricting import Axes, RestrictedSteps
@@ -102,6 +103,9 @@ class _Costing:
         if self.placed.places[place] != SECRET or step.name in ("repeat", "carry", "again", "after"):
             return 0, 0.0, 0, 0.0
         cells = self._typed(step.cells, self.placed.worked[place])
+        if step.name == "noise":
+            rounds, bytes_sent = of_attrs(step.attrs).cost(int(self._product(cells)))
+            return rounds, float(bytes_sent), 0, 0.0
         args = [self._typed(self.steps[arg].cells, self.placed.stored[arg]) for arg in step.args]
         name = self._standing_for(step)
         if step.name == "sort":

@@ -18,6 +18,7 @@ from contracts.pages.numbers import read_number
 from contracts.pages.plan import Plan
 from privcompute.errors import ProgramFault
 from privcompute.mpc.engine import Engine
+from privcompute.mpc.noise import NOISE_WORDS
 from privcompute.mpc.ring import INTEGER_BOUND
 from privcompute.mpc.rounds import Steps, parallel
 from privcompute.mpc.sharing import Shared, concatenate
@@ -36,11 +37,12 @@ from privcompute.pages.inputs import (
 )
 from privcompute.pages.joint import bits_for, cellwise, in_shares
 from privcompute.pages.making import CELLWISE, PlanStep
+from privcompute.pages.noise import draw, of_attrs
 from privcompute.pages.owned import OwnCells, OwnedRows, Parts, hashed, spread
 from privcompute.pages.placing import PARTS, PUBLIC, SECRET, place
 from privcompute.pages.public import PublicCells, by_row, everywhere
 from privcompute.pages.regions import Regions
-from privcompute.pages.releases import PageOutputs, check_releases, outputs_of
+from privcompute.pages.releases import PageOutputs, atom_name, check_releases, outputs_of
 from privcompute.pages.restricting import Axes, RestrictedSteps, restrict
 from privcompute.pages.schedule import WorkPlan, schedule, together
 from privcompute.pages.steps import prepare
@@ -88,6 +90,7 @@ def _outputs(placed: RestrictedSteps) -> list[tuple[int, str]]:
         found.append((left.value, f"release{number}"))
         if left.shown is not None:
             found.append((left.shown, f"release{number}.shown"))
+        found += [(atom, atom_name(number, place)) for place, atom in enumerate(left.atoms)]
     return found
 
 
@@ -129,10 +132,13 @@ class _Evaluation:
         if loop not in self.schedules:
             members = self.regions.members.get(loop, ())
             needs = {place: self.regions.needs[place] for place in members}
-            self.schedules[loop] = schedule(
-                needs, {place: math.prod(self.shapes[place]) for place in members}
-            )
+            self.schedules[loop] = schedule(needs, {place: self._weight(place) for place in members})
         yield from together(self.schedules[loop], self._do, done)
+
+    def _weight(self, place: int) -> int:
+        """Return how many cells a step is on, or words where it draws noise."""
+        step, cells = self.steps[place], math.prod(self.shapes[place])
+        return min(cells * of_attrs(step.attrs).words, NOISE_WORDS) if step.name == "noise" else cells
 
     def _do(self, place: int) -> Steps[None]:
         step = self.steps[place]
@@ -246,8 +252,10 @@ class _Evaluation:
             return OwnCells(party, None)
         if step.name == "column":
             read = self.plan.graph.columns[int(step.attrs[0])]
-            cells = self.run.own[read.dataset].columns[read.column]
-            return OwnCells(party, cells_of_kind(cells, step.cells.kind))
+            cells = cells_of_kind(self.run.own[read.dataset].columns[read.column], step.cells.kind)
+            if read.low:
+                cells = own.compute("clip", [cells], (read.low, read.high), step.cells.kind)
+            return OwnCells(party, cells)
         x = [self._own_arg(arg) for arg in step.args]
         if step.name == "shown":
             return OwnCells(party, own.shown(x[0], self.run.min_group))
@@ -261,6 +269,8 @@ class _Evaluation:
             return OwnCells(party, apart_alone(x, sets, self._spans(step), self.run.min_group))
         if step.name in ("one_hot", "bins"):
             return OwnCells(party, self._keys(step, x[0]))
+        if step.name in ("sum", "group_sum") and self.steps[step.args[0]].name == "grid":
+            return OwnCells(party, own.exact_sum(step.name, x, step.attrs))
         return OwnCells(party, own.compute(step.name, x, step.attrs, step.cells.kind))
 
     def _spans(self, step: PlanStep) -> list[Span]:
@@ -356,6 +366,8 @@ class _Evaluation:
         check_cells(step.name, shape)
         if step.name == "share":
             return (yield from self._shared(place, step))
+        if step.name == "noise":
+            return (yield from draw(engine, of_attrs(step.attrs), shape, cells.kind))
         if step.name == "sorted":
             value = self.values[step.args[0]]
             if not isinstance(value, tuple):

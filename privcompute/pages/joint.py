@@ -291,6 +291,7 @@ def _real(engine: Engine, x: Operand) -> Steps[Shared]:
 
 _CELLWISE: Mapping[str, Callable[..., Steps[Shared]]] = {
     "real": _real,
+    "grid": _real,
     "add": _local(lambda x, y: x + y),
     "subtract": _local(lambda x, y: x - y),
     "multiply": multiply,

@@ -11,6 +11,7 @@ CELLWISE = frozenset(
     {
         "real", "add", "subtract", "multiply", "divide", "negative", "absolute", "minimum", "maximum", "sqrt",
         "exp", "log", "sigmoid", "less", "less_equal", "equal", "is", "and", "or", "not", "where", "clip",
+        "grid",
     }
 )  # fmt: skip
 """A cell of the result rests on one cell of each value that they take, by numpy's rule of broadcasting."""

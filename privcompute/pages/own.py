@@ -15,13 +15,28 @@ from numpy.typing import NDArray
 
 from contracts.pages.numbers import read_number
 from privcompute.errors import OutOfRange
-from privcompute.mpc.ring import INTEGER_BOUND
+from privcompute.mpc.ring import FRACTION_BITS, INTEGER_BOUND
 from privcompute.pages.public import first_cells
 
 Array = NDArray[Any]
+_ONE = float(1 << FRACTION_BITS)
+_EXACT_BITS = 53
+"""Whole numbers below 2^53 are floats without rounding."""
 _GROWING = frozenset(
     {"add", "subtract", "multiply", "sum", "group_sum", "matmul", "running_sum", "negative", "absolute"}
 )
+
+
+def exact_sum(name: str, x: Sequence[Array], attrs: Sequence[str]) -> Array:
+    """Return a sum of reals on the grid of shares without any rounding; OutOfRange from 2^37 on.
+
+    A sum of floats rounds with what is in other rows, so one row could change it by more than its own cells.
+    """
+    units = compute(name, [np.rint(x[0] * _ONE).astype(np.int64), *x[1:]], attrs, "integer")
+    if np.abs(units).max(initial=0) >= 1 << _EXACT_BITS:
+        reach = float(np.abs(units).max()) / _ONE
+        raise OutOfRange(f"{name} with noise: reals reach {reach:.3g}; allowed is a magnitude below 2^37")
+    return units / _ONE
 
 
 def compute(name: str, x: Sequence[Array], attrs: Sequence[str], kind: str) -> Array:
@@ -54,6 +69,7 @@ def _sigmoid(x: Array) -> Array:
 
 _SIMPLE: Mapping[str, Callable[..., Any]] = {
     "real": lambda x: x,
+    "grid": lambda x: np.rint(x * _ONE) / _ONE,
     "add": np.add,
     "subtract": np.subtract,
     "multiply": np.multiply,

@@ -1,5 +1,7 @@
 """Who knows the value of each step: everybody, one party, or nobody (it is in shares).
 
+Noise is in shares, whatever it is added to: nobody may know it, least of all the owner of a figure.
+
 What an owner makes of its own columns alone it computes in the clear; it is shared where it meets what others
 hold, once. All parties place alike, since places follow from the plan and from who owns which dataset.
 """
@@ -21,7 +23,7 @@ PARTS = -3
 _LEAVES = frozenset({"number", "fill", "position", "lot", "join", "step"})
 _OF_PARTS = frozenset({"align", "one_hot", "bins", "is", "real"})
 """What each owner does with its part of a union."""
-_NEVER_OWN = frozenset({"repeat", "carry", "again", "after"})
+_NEVER_OWN = frozenset({"repeat", "carry", "again", "after", "noise"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +118,7 @@ class _Sharing:
         """Return all steps."""
         for number, step in enumerate(self.prepared.steps):
             self.moved[number] = self._copied(number, step)
-        left = [
-            Leaving(
-                self._in_shares(one.value),
-                None if one.shown is None else self._in_shares(one.shown),
-                None if one.groups is None else self.moved[one.groups],
-            )
-            for one in self.prepared.left
-        ]
+        left = [one.moved(self._in_shares, self.moved.__getitem__) for one in self.prepared.left]
         return PlacedSteps(tuple(self.steps), tuple(self.places), tuple(left))
 
     def _copied(self, number: int, step: PlanStep) -> int:

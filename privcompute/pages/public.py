@@ -107,6 +107,7 @@ def _divided(x: Any, y: Any) -> Any:
 
 _SCALAR: Mapping[str, Callable[..., Any]] = {
     "real": lambda x: x,
+    "grid": lambda x: x,
     "add": operator.add,
     "subtract": operator.sub,
     "multiply": operator.mul,
@@ -125,6 +126,7 @@ _SCALAR: Mapping[str, Callable[..., Any]] = {
 }
 _WHOLE: Mapping[str, Callable[..., Any]] = {
     "real": lambda x: x,
+    "grid": lambda x: x,
     "add": np.add,
     "subtract": np.subtract,
     "multiply": np.multiply,

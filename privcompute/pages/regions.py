@@ -27,9 +27,7 @@ class Regions:
         }
         for place in reversed([place for place, step in enumerate(steps) if step.name == "repeat"]):
             self.needs[place] = self._of_loop(place)
-        kept = {left.value for left in placed.left} | {
-            left.shown for left in placed.left if left.shown is not None
-        }
+        kept = {place for left in placed.left for place in left.steps}
         self.uses = {loop: self._counted(loop, kept) for loop in self.members}
 
     def _of_loop(self, loop: int) -> tuple[int, ...]:

@@ -1,7 +1,9 @@
 """What releases leave: shares to open, and the result that a receiver makes of what was opened to it.
 
 Results hold no floats: whole numbers are integers, reals decimal text with six digits after the point, in
-steps of 2^-16; what may not be shown is null.
+steps of 2^-16; what may not be shown is null. A figure is `exact` or `dp`; one with noise says its mechanism,
+epsilon and delta, and between what the figure without noise lies with 95 % (intervals.py). It is shown as it
+is, however few rows it is over: noise hides each of them.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from numpy.typing import NDArray
 
 from chain.primitives.values import Value
 from contracts.pages.plan import Plan
-from contracts.pages.releases import SHARES
+from contracts.pages.releases import SHARES, Release
 from contracts.pages.types import Shape
 from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.mpc.sharing import Shared
 from privcompute.pages.columns import InputRefused
 from privcompute.pages.inputs import PageRun, categories_of, size_of
+from privcompute.pages.intervals import formula_of, interval
 from privcompute.pages.making import PlanStep
+from privcompute.pages.noise import noise_of
 from privcompute.pages.restricting import RestrictedSteps
 
 _ONE = 1 << FRACTION_BITS
@@ -40,13 +44,9 @@ class PageOutputs:
 
 
 def check_releases(plan: Plan) -> None:
-    """Raise InputRefused for releases that cannot be run: those with noise, and texts."""
-    for asked in plan.asked:
-        if asked.mechanism:
-            raise InputRefused(
-                f"release {asked.name!r} asks for {asked.mechanism} noise, which this version cannot draw"
-                " inside the computation; it does not run without: ask for an exact release, or leave it out"
-            )
+    """Raise InputRefused for releases that cannot be run: texts, and those whose noise cannot be drawn."""
+    for number, asked in enumerate(plan.asked):
+        noise_of(plan, number)
         if plan.graph.cells[asked.value].kind == "text":
             raise InputRefused(
                 f"release {asked.name!r} is of texts, which leave no computation; release one_hot(column),"
@@ -71,19 +71,33 @@ def outputs_of(
         if left.shown is not None:
             opened[f"{name}.shown"] = shared[f"{name}.shown"]
         cells = plan.graph.cells[asked.value]
+        for place in range(len(left.atoms)):
+            opened[atom_name(number, place)] = Shared(shared[atom_name(number, place)].words, 0)
         said.append(
             {
                 "number": number,
                 "name": asked.name,
                 "receiver": asked.receiver,
-                "kind": plan.releases[number].kind,
+                "kind": _kind(plan.releases[number]),
                 "real": cells.kind == "real",
                 "axes": _axes(
                     plan, run, cells.shape, None if left.groups is None else placed.steps[left.groups]
                 ),
+                "noise": formula_of(plan, number, run) if asked.mechanism else None,
             }
         )
     return PageOutputs(opened, kept, {"plan": plan.hash, "min_group": run.min_group, "releases": said})
+
+
+def _kind(release: Release) -> str:
+    """Return `dp` or `exact` of a figure; of cells by row, what they are."""
+    exact = "exact" if release.kind in ("count", "sum", "figure") else release.kind
+    return "dp" if release.mechanism else exact
+
+
+def atom_name(number: int, place: int) -> str:
+    """Return what a sum or count with noise is called among outputs."""
+    return f"release{number}.atom{place}"
 
 
 def _axes(plan: Plan, run: PageRun, shape: Shape, groups: PlanStep | None) -> list[Value]:
@@ -120,8 +134,26 @@ def results(opened: Mapping[str, NDArray[Any]], public: Value) -> Value:
         cells = np.asarray(opened[name])
         shown = _each(opened.get(f"{name}.shown", 1), cells)
         value = _said(cells.tolist(), shown.tolist(), one["real"])
-        figures.append({"name": one["name"], "kind": one["kind"], "axes": one["axes"], "value": value})
+        figure = {"name": one["name"], "kind": one["kind"], "axes": one["axes"], "value": value}
+        figures.append(figure if one["noise"] is None else figure | _with_noise(opened, one, one["noise"]))
     return {"plan": public["plan"].hex(), "min_group": public["min_group"], "figures": figures}
+
+
+def noise_text(figure: Mapping[str, Any]) -> str:
+    """Return in words how the noise of a result's figure was drawn, "" for a figure without."""
+    if figure["kind"] != "dp":
+        return ""
+    return f"{figure['mechanism']} noise, epsilon {figure['epsilon']}, delta {figure['delta']}"
+
+
+def _with_noise(opened: Mapping[str, NDArray[Any]], one: Value, noise: Value) -> dict[str, Value]:
+    """Return what a figure with noise says beside its value."""
+    number = one["number"]
+    atoms = [
+        opened[name] for place in range(len(noise["atoms"])) if (name := atom_name(number, place)) in opened
+    ]
+    said = {name: noise[name] for name in ("mechanism", "epsilon", "delta")}
+    return said | {"interval": interval(noise, atoms or [opened[f"release{number}"]], real=one["real"])}
 
 
 def _said(cells: Any, shown: Any, real: bool) -> Value:

@@ -18,7 +18,9 @@ from privcompute.pages.steps import Leaving
 Axes = tuple[int | None, ...]
 """By axis, the step of the choice that a value is restricted to."""
 _ZERO_IF_ANY = frozenset({"multiply", "and"})
-_ZERO_IF_ALL = frozenset({"add", "subtract", "negative", "real", "absolute", "or", "minimum", "maximum"})
+_ZERO_IF_ALL = frozenset(
+    {"add", "subtract", "negative", "real", "grid", "absolute", "or", "minimum", "maximum"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +129,8 @@ class _Needed:
         self.stored: list[Axes] = [_nowhere(step) for step in self.steps]
         self.takes: list[tuple[Axes, ...]] = [()] * len(self.steps)
         for left in placed.left:
-            for place in (left.value, left.shown):
-                if place is not None:
-                    self.asked[place].append(_nowhere(self.steps[place]))
+            for place in left.steps:
+                self.asked[place].append(_nowhere(self.steps[place]))
         for place in reversed(range(len(self.steps))):
             self._settle(place)
 
@@ -231,14 +232,8 @@ class _Taking:
             self.moved[place] = self._add(
                 moved, self.placed.places[place], needed.worked[place], needed.stored[place]
             )
-        left = [
-            Leaving(
-                self.moved[one.value],
-                None if one.shown is None else self.moved[one.shown],
-                None if one.groups is None else self.moved[one.groups],
-            )
-            for one in self.placed.left
-        ]
+        to = self.moved.__getitem__
+        left = [one.moved(to, to) for one in self.placed.left]
         choices = frozenset(self.moved[choice] for choice in needed.zeros.choices)
         return RestrictedSteps(
             tuple(self.steps),

@@ -6,11 +6,14 @@ no plan:
 the same of groups, of each of several owners' rows alone; `apart` (bits by row, …): 1 for each set of groups
 that is far enough from those before it (apart.py); `every` (bits): 1 where all along an axis are 1; `hide`
 (x, shown): x where shown, else 0, along the first axis; `share` (x): what one party knows, in shares;
-`sorted` (a sort's step, which value): one of several values that are sorted by one key.
+`sorted` (a sort's step, which value): one of several values that are sorted by one key; `noise`: numbers that
+nobody knows, to be added to a figure, drawn as its constants say (noise.py); `grid` (x): reals rounded to
+2^-16, as shares hold them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from contracts.pages.graph import Args
@@ -24,6 +27,8 @@ from privcompute.pages.families import Families
 from privcompute.pages.groups import LABEL_GAS, ExactFigures, Figure, exact_figures
 from privcompute.pages.making import CELLWISE, Making, PlanStep
 from privcompute.pages.masks import Masks
+from privcompute.pages.noise import Noise, attrs_of
+from privcompute.pages.noisy import downstream, needed, noises
 
 _MASKED = {"sum": 1, "group_sum": 2, "group_count": 1, "greatest": 1, "least": 1, "sort": 2}
 """Where primitives take the bits of rows that count, if they take any."""
@@ -37,6 +42,22 @@ class Leaving:
     shown: int | None
     groups: int | None = None
     """The step of the groups that stand along its first axis: `one_hot`, `bins` or `cut`."""
+    atoms: tuple[int, ...] = ()
+    """The steps of sums and counts with noise that it follows from, where it is not one of them itself."""
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Every step whose value leaves."""
+        return (self.value, *([] if self.shown is None else [self.shown]), *self.atoms)
+
+    def moved(self, to: Callable[[int], int], groups: Callable[[int], int]) -> Leaving:
+        """Return it with the steps that stand for these."""
+        return Leaving(
+            to(self.value),
+            None if self.shown is None else to(self.shown),
+            None if self.groups is None else groups(self.groups),
+            tuple([to(atom) for atom in self.atoms]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +70,21 @@ class PlanSteps:
 
 
 def prepare(plan: Plan, min_group: int) -> PlanSteps:
-    """Return the steps of a plan in which exact figures show no group of fewer rows than `min_group`."""
+    """Return the steps of a plan in which exact figures show no group of fewer rows than `min_group`.
+
+    Raise InputRefused for noise that cannot be drawn.
+    """
+    noisy = noises(plan)
     making = _Preparing(plan, _guarded(plan) if min_group > 1 else ExactFigures())
-    for node in range(len(plan.graph)):
+    for node in needed(plan, noisy):
         if plan.graph.name(node) not in ("column", "append"):
             making.at(node)
     masks = Masks(making.made)
     left = []
-    for one in plan.asked:
+    for number, one in enumerate(plan.asked):
+        if number in noisy:
+            left.append(_WithNoise(plan, making, number, noisy[number]).left(one.value))
+            continue
         value = making.at(one.value)
         rows = None if one.rows is None else making.at(one.rows)
         if rows is not None and rows not in making.ones:
@@ -217,3 +245,38 @@ class _Preparing:
                 if self.made.steps[groups].name in ("one_hot", "bins", "cut") and step.cells.shape:
                     return groups
         return None
+
+
+class _WithNoise(_Preparing):
+    """The steps of one release's value, from its sums and counts with noise of their own."""
+
+    def __init__(self, plan: Plan, plain: _Preparing, number: int, noise: Mapping[int, Noise]) -> None:
+        super().__init__(plan, ExactFigures())
+        self.made, self.ones = plain.made, plain.ones
+        self.plain, self.number, self.noise = plain, number, noise
+        self.again: frozenset[int] = frozenset()
+
+    def left(self, value: int) -> Leaving:
+        """Return what the release leaves: a figure with noise is shown as it is, over however few rows."""
+        self.again = frozenset(downstream(self.graph, value, self.noise))
+        for node in sorted(self.again):
+            self.at(node)
+        atoms = () if value in self.noise else tuple([self.at(node) for node in sorted(self.noise)])
+        made = self.at(value)
+        return Leaving(made, None, self.plain.groups_of(made), atoms)
+
+    def at(self, node: int) -> int:
+        """Return the step of a node: its own where noise has a part in it."""
+        return super().at(node) if node in self.again else self.plain.at(node)
+
+    def _step(self, node: int) -> int:
+        return self._noisy(node) if node in self.noise else super()._step(node)
+
+    def _noisy(self, node: int) -> int:
+        name, attrs, cells = self.graph.name(node), self.graph.attrs[node], self.graph.cells[node]
+        args = [self.plain.at(arg) for arg in self.graph.args[node]]
+        if cells.kind == "real":
+            args[0] = self.made.once("grid", (args[0],), (), self.made.steps[args[0]].cells)
+        figure = self.made.once(name, self._without_ones(name, tuple(args)), attrs, cells)
+        noise = self.made.add("noise", (), attrs_of(self.noise[node], self.number, node), cells)
+        return self.made.add("add", (figure, noise), (), cells)

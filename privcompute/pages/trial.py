@@ -34,7 +34,7 @@ from privcompute.pages.inputs import (
     lot,
     size_of,
 )
-from privcompute.pages.releases import PageOutputs, results
+from privcompute.pages.releases import PageOutputs, noise_text, results
 
 PARTIES = 3
 JOB = bytes(32)
@@ -85,6 +85,11 @@ class Beside:
     clear: NDArray[np.float64]
     joint: NDArray[np.float64]
     """NaN where it may not be shown."""
+    noise: str = ""
+    """How its noise was drawn, in words; "" for a figure without."""
+    low: NDArray[np.float64] | None = None
+    high: NDArray[np.float64] | None = None
+    """Of a figure with noise, between what it lies without: NaN where nothing bounds it."""
 
     @property
     def difference(self) -> float:
@@ -128,10 +133,17 @@ def try_out(
         one = said[asked.name]
         clear = np.asarray(values[asked.value], np.float64)
         joint = _said(one["value"], clear.shape)
-        figures.append(Beside(asked.name, asked.receiver, one["axes"], clear, joint))
+        ends = (
+            [_said(one["interval"][end], clear.shape) for end in ("low", "high")] if "interval" in one else []
+        )
+        figures.append(Beside(asked.name, asked.receiver, one["axes"], clear, joint, noise_text(one), *ends))
     kept = {name: value.shape for name, value in outputs.kept.items()}
     warnings = tuple(_too_large(plan, reach))
     return Trial(tuple(figures), kept, runs[0].rows, max(local.rounds), max(local.sent_bytes), warnings)
+
+
+def _ends(figure: Mapping[str, Any]) -> list[Any]:
+    return [figure["interval"][end] for end in ("low", "high")] if "interval" in figure else []
 
 
 def _said(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:

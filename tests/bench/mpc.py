@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,8 @@ def _operations(engine: Engine) -> Steps[dict[str, Operation]]:
         f"{ELEMENTS:,} multiplications": lambda: engine.mul(*integers),
         f"{ELEMENTS:,} multiplications, truncated": lambda: engine.mul(x, y),
         f"{10 * ELEMENTS:,} multiplications": lambda: engine.mul(*many),
+        f"{ROWS:,} numbers of Laplace noise, scale 1,000": lambda: engine.laplace(Fraction(1000), (ROWS,)),
+        f"{ROWS:,} numbers of Gaussian noise": lambda: engine.gaussian(Fraction(1000), (ROWS,)),
         f"{ELEMENTS:,} comparisons": lambda: engine.less_than(x, y),
         f"{ELEMENTS:,} equality tests": lambda: engine.equal(x, y),
         f"{ELEMENTS:,} divisions": lambda: engine.divide(x, y),

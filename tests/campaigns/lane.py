@@ -37,6 +37,7 @@ PROGRAMS = (
     ),
     Program("kill", "agents hit at every stage of a job, and what it comes to", "tests.campaigns.kill"),
     Program("model", "models of the protocol, exhaustively, and mutants of each", "tests.model"),
+    Program("noise", "a million draws of noise on shares, and planted faults", "tests.campaigns.noise"),
     Program("pages", "random pages traced and interpreted, and planted faults", "tests.campaigns.pages"),
     Program("ports", "floods against all ports, and honest clients meanwhile", "tests.campaigns.ports"),
     Program("planted", "faults planted into production code are seen", "tests.campaigns.planted"),

@@ -156,7 +156,7 @@ def test_a_job_on_a_domain_that_is_not_registered_is_refused_by_its_name(line: s
     [
         ("laplace(epsilon=0)", "NOISE: epsilon = 0; instead: an epsilon above 0"),
         ("laplace(epsilon=-1)", "NOISE: epsilon = -1; instead: an epsilon above 0"),
-        ("laplace(epsilon=101)", "NOISE: epsilon = 101; instead: an epsilon above 0, at most 100"),
+        ("laplace(epsilon=11)", "NOISE: epsilon = 11; instead: an epsilon above 0, at most 10"),
         ("gaussian(epsilon=1, delta=0)", "NOISE: delta = 0; instead: a delta between 0 and 1"),
         ("gaussian(epsilon=1, delta=1)", "NOISE: delta = 1; instead: a delta between 0 and 1"),
     ],

@@ -148,19 +148,46 @@ async def test_a_retired_page_starts_nothing(world: World) -> None:
         await spec(world, request())
 
 
+NOISY = {
+    "kind": "dp",
+    "mechanism": "laplace",
+    "epsilon": "0.5",
+    "delta": "9.10e-13",
+    "interval": {"level": "0.95", "low": 1234560, "high": 1234574},
+}
 FIGURES = {
     "min_group": 12,
     "figures": [
-        {"name": "rows", "kind": "count", "axes": [], "value": 1831},
+        {"name": "rows", "kind": "exact", "axes": [], "value": 1831},
         {
             "name": "mean",
-            "kind": "sum",
+            "kind": "exact",
             "axes": [{"categories": ["own", "rent"], "of": "history.housing"}],
             "value": ["12.500000", None],
         },
-        {"name": "bins", "kind": "count", "axes": [{"edges": ["1", "2", "3"], "of": "a.b"}], "value": [4, 5]},
+        {"name": "bins", "kind": "exact", "axes": [{"edges": ["1", "2", "3"], "of": "a.b"}], "value": [4, 5]},
         {"name": "bits", "kind": "bits", "axes": [{"rows": "join1"}], "value": [1] * 50},
-        {"name": "pairs", "kind": "sum", "axes": [{"size": 2}, {"size": 2}], "value": [[1, 2], [3, 4]]},
+        {"name": "pairs", "kind": "exact", "axes": [{"size": 2}, {"size": 2}], "value": [[1, 2], [3, 4]]},
+        {
+            "name": "people who own what they live in, by their own word",
+            **NOISY,
+            "axes": [],
+            "value": 1234567,
+        },
+        {
+            "name": "rates",
+            **NOISY,
+            "axes": [{"categories": ["own", "rent"], "of": "history.housing"}],
+            "value": ["12.500000", "1.250000"],
+            "interval": {"level": "0.95", "low": ["11.500000", None], "high": ["13.500000", "8.000000"]},
+        },
+        {
+            "name": "turns",
+            **NOISY,
+            "axes": [{"size": 2}],
+            "value": [1, 2],
+            "interval": {"level": "0.95", "low": None, "high": None},
+        },
     ],
 }
 
@@ -174,6 +201,23 @@ def test_results_of_pages_are_printed_as_figures_and_tables_of_groups(
         assert words in said
     assert "row 41" not in said
     assert "fewer than 12 rows" in said
+
+
+def test_figures_with_noise_are_printed_with_their_intervals_on_80_columns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_figures(FIGURES)
+    said = capsys.readouterr().out
+    for words in (
+        "1,234,567",
+        "1,234,560 … 1,234,574",
+        "11.500000 … 13.500000",
+        "any … 8.000000",
+        "not known",
+    ):
+        assert words in said
+    assert said.count("laplace noise, epsilon 0.5, delta 9.10e-13") >= 2
+    assert max(map(len, said.splitlines())) <= 80
 
 
 def test_a_figure_that_is_hidden_as_a_whole_is_one_cell() -> None:

@@ -159,7 +159,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("run", "page.py", *DATA, "--set", "share=1"), "this page has no parameter 'share'"),
     (("check", "page.py", "--rows", "loans=many"), "--rows loans=many: a number of rows"),
     (("run", "apart.py", *DATA), "no id is in all datasets that are joined"),
-    (("run", "noisy.py", *DATA), "asks for laplace noise, which this version cannot draw"),
+    (("run", "noisy.py", *DATA), "asks for more noise than shares hold; ask for an epsilon of"),
 ]
 
 
@@ -178,12 +178,34 @@ def test_what_is_wrong_is_named_with_a_remedy(
         page.replace("join(loans, people)", 'join(loans, people, on=("id", "housing"))')
     )
     (tmp_path / "noisy.py").write_text(
-        page.replace('exact=True, name="people', 'noise=laplace(epsilon=1), name="people')
+        page.replace('exact=True, name="people', 'noise=laplace(epsilon=0.000000000001), name="people')
     )
     result = assent(*words)
     assert result.exit_code != 0
     assert said in result.output
     assert not isinstance(result.exception, AssertionError)
+
+
+def test_a_figure_with_noise_is_shown_with_its_interval_beside_the_one_without(
+    assent: Assent, tmp_path: Path
+) -> None:
+    ok(assent("new", "page.py"))
+    page = (tmp_path / "page.py").read_text()
+    noisy = page.replace('exact=True, name="people', 'noise=laplace(epsilon=10), name="people')
+    assert noisy != page
+    (tmp_path / "noisy.py").write_text(noisy)
+    said = ok(assent("run", "noisy.py", *DATA))
+    assert "95 % interval" in said
+    assert "laplace noise, epsilon 10, delta 2.73e-12" in said
+    assert max(map(len, said.splitlines())) <= 80
+    found = json.loads(ok(assent("run", "noisy.py", *DATA, "--json")))["figures"][0]
+    assert found["clear"] == ["17", "16", "17"]
+    assert all(float(low) <= float(cell) <= float(high) for low, cell, high in _columns(found))
+
+
+def _columns(figure: dict[str, Any]) -> list[tuple[str, str, str]]:
+    low, high = figure["interval"]
+    return list(zip(low, figure["joint"], high, strict=True))
 
 
 def test_a_schema_file_says_types_key_and_categories(assent: Assent, tmp_path: Path) -> None:

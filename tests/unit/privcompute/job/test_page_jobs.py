@@ -114,6 +114,39 @@ async def test_each_receiver_gets_the_releases_that_are_for_it_and_no_others(wor
     assert certificate["plan"] == world.ledger.record("specs", job)["plan"]
 
 
+NOISY = '''"""Two receivers: figures with noise, and one without."""
+
+
+def run(loans, scores, people):
+    rows = join(loans, scores, people)
+    bounded = clip(rows.loans.amount, 0, 300)
+    release(mean(bounded), to="bank", noise=laplace(epsilon=1), name="mean")
+    release(mean(bounded), to="bureau", noise=gaussian(epsilon=1, delta=0.000001), name="the same")
+    release(count(rows), to="bank", exact=True, name="in common")
+'''
+
+
+async def test_figures_with_noise_reach_their_receivers_with_what_was_drawn_for_them(world: World) -> None:
+    job = proposed(world, NOISY)
+    assert await world.run(job) == "certified"
+    found: dict[str, dict[str, Any]] = {}
+    for org in ("bank", "bureau"):
+        result = world.agents[org].stores.results.load(job)
+        assert result is not None
+        found |= {one["name"]: one for one in result.values["figures"]}
+    assert {name: one["kind"] for name, one in found.items()} == {
+        "mean": "dp",
+        "the same": "dp",
+        "in common": "exact",
+    }
+    assert found["mean"]["mechanism"] == "laplace"
+    assert (found["the same"]["epsilon"], found["the same"]["delta"]) == ("1", "0.000001")
+    assert found["mean"]["value"] != found["the same"]["value"]
+    for name in ("mean", "the same"):
+        low, high = (float(found[name]["interval"][end]) for end in ("low", "high"))
+        assert low <= float(found[name]["value"]) <= high
+
+
 async def test_what_stays_shares_is_sealed_with_the_rest_and_handed_to_nobody(world: World) -> None:
     job = proposed(world, PAGE)
     assert await world.run(job) == "certified"

@@ -93,28 +93,38 @@ def gaussian_chances(variance: Fraction, parts: int, reach: int) -> NDArray[np.f
 
 
 def chance_of(noise: NDArray[np.int64], chances: NDArray[np.float64], reach: int) -> float:
-    """Return the p-value of chi-square against the probabilities of -reach … reach, rare values together."""
+    """Return the p-value of chi-square against probabilities of -reach … reach, in 200 groups at most."""
     seen = np.bincount(np.clip(noise, -reach - 1, reach + 1) + reach + 1, minlength=2 * reach + 3)
     expected = len(noise) * np.concatenate([[0.0], chances, [0.0]])
     expected[0] = expected[-1] = max(0.0, len(noise) - expected.sum()) / 2
-    groups = np.minimum(np.floor(np.cumsum(expected) / 25), np.floor(len(noise) / 25) - 1).astype(int)
+    each = max(25, len(noise) / 200)
+    groups = np.minimum(np.floor(np.cumsum(expected) / each), np.floor(len(noise) / each) - 1).astype(int)
     of_seen, of_expected = (np.bincount(groups, weights=one) for one in (seen, expected))
     kept = of_expected > 0
     statistic = float(((of_seen - of_expected)[kept] ** 2 / of_expected[kept]).sum())
     return float(stats.chi2.sf(statistic, int(kept.sum()) - 1))
 
 
+def laplace_chance(noise: NDArray[np.int64], scale: Fraction) -> float:
+    """Return how likely draws of a discrete Laplace are no nearer to their probabilities."""
+    reach = math.ceil(45 * scale)
+    return chance_of(noise, laplace_chances(scale, np.arange(-reach, reach + 1)), reach)
+
+
+def gaussian_chance(noise: NDArray[np.int64], variance: Fraction, parts: int) -> float:
+    """Return the same for a sum of discrete Gaussians."""
+    reach = math.ceil(12 * math.sqrt(parts * variance))
+    return chance_of(noise, gaussian_chances(variance, parts, reach), reach)
+
+
 def fits_laplace(noise: NDArray[np.int64], scale: Fraction) -> bool:
     """Tell whether draws are of a discrete Laplace."""
-    reach = math.ceil(45 * scale)
-    sizes = np.arange(-reach, reach + 1)
-    return chance_of(noise, laplace_chances(scale, sizes), reach) > CHANCE
+    return laplace_chance(noise, scale) > CHANCE
 
 
 def fits_gaussian(noise: NDArray[np.int64], variance: Fraction, parts: int) -> bool:
     """Tell whether draws are of a sum of discrete Gaussians."""
-    reach = math.ceil(12 * math.sqrt(parts * variance))
-    return chance_of(noise, gaussian_chances(variance, parts, reach), reach) > CHANCE
+    return gaussian_chance(noise, variance, parts) > CHANCE
 
 
 def hidden(found: Drawn) -> bool:

@@ -176,7 +176,7 @@ def test_rounds_and_bytes_of_noise_are_as_stated_whatever_is_drawn() -> None:
     bits = len(noise.thresholds(Fraction(20)))
     assert max(run.rounds) == 1 + 8
     assert max(run.sent_bytes) <= 64 + 100 * bits * 70
-    many = rep3_engine.NOISE_WORDS // (4 * bits) * 2 + 2
+    many = noise.NOISE_WORDS // (4 * bits) * 2 + 2
     assert max(run_local([party(me, many) for me in range(3)]).rounds) == 1 + 3 * 8
 
 

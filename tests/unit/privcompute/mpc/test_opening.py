@@ -14,7 +14,7 @@ from privcompute.errors import ProgramFault
 from privcompute.mpc.join_engine import JoinEngine
 from privcompute.mpc.local import run_local
 from privcompute.mpc.opening import component_commitment, open_components
-from privcompute.mpc.rep3_engine import Rep3Engine
+from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.mpc.rounds import Steps
 
 JOB = bytes(range(32))
@@ -25,7 +25,7 @@ def held(public: Value = PUBLIC) -> list[dict[int, bytes]]:
     """Return the records of three parties after a computation with a table, a vector and a single number."""
 
     def party(me: int) -> Steps[dict[int, bytes]]:
-        engine = yield from Rep3Engine.start(me, JOB, hashlib.sha512(b"%d" % me).digest())
+        engine = yield from Rep3Engine.start(me, JOB, hashlib.shake_256(b"%d" % me).digest(ENTROPY_BYTES))
         table = yield from engine.share(0, np.arange(6.0).reshape(2, 3) / 4 if me == 0 else None, (2, 3), 16)
         counts = yield from engine.share(1, np.array([-5, 7]) if me == 1 else None, (2,))
         product = yield from engine.mul(table, table)

@@ -28,7 +28,7 @@ from privcompute.errors import (
     ProgramFault,
 )
 from privcompute.mpc.local import run_local
-from privcompute.mpc.rep3_engine import Rep3Engine
+from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.mpc.rounds import Round, Steps
 from privcompute.net.cancellation import Cancellation
 from privcompute.net.hello import JobHello
@@ -111,7 +111,7 @@ def swap(me: int, message: bytes) -> Steps[bytes]:
 
 
 def computation(me: int) -> Steps[list[float]]:
-    engine = yield from Rep3Engine.start(me, JOB, hashlib.sha512(b"%d" % me).digest())
+    engine = yield from Rep3Engine.start(me, JOB, hashlib.shake_256(b"%d" % me).digest(ENTROPY_BYTES))
     x = yield from engine.share(0, np.arange(2_000) / 8 if me == 0 else None, (2_000,), 16)
     y = yield from engine.share(1, np.arange(2_000) + 1.0 if me == 1 else None, (2_000,), 16)
     quotient = yield from engine.divide(x, y)

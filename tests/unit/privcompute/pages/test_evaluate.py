@@ -112,14 +112,6 @@ def test_cells_of_single_rows_leave_where_rows_count_and_nowhere_else() -> None:
 
 
 # --- what is refused ---------------------------------------------------------------------------------------
-def test_a_release_with_noise_does_not_run_and_says_so() -> None:
-    source = page('release(count(rows), to="bank", noise=laplace(epsilon=1), name="people")')
-    with pytest.raises(
-        InputRefused, match="release 'people' asks for laplace noise, which this version cannot"
-    ):
-        run_page(source, data())
-
-
 def test_a_page_traced_without_schemas_does_not_run() -> None:
     plan = trace(page(released("sum(rows.loans.amount)")))
     with pytest.raises(

@@ -77,7 +77,11 @@ def test_a_dataset_that_is_only_joined_is_told_to_nobody() -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (['release(mean(scores.rate), to="bank", noise=laplace(epsilon=1), name="x")'], "noise"),
+        (['release(mean(scores.rate), to="bank", noise=laplace(epsilon=1), name="x")'], "no low and high"),
+        (
+            ['release(sum(clip(scores.rate, 0, 1)), to="bank", noise=laplace(epsilon=0.00000001), name="x")'],
+            "more noise than shares hold",
+        ),
         (["rows = join(union(scores, people), loans, on=('no', 'id'))", released("count(rows)")], "union"),
         (["rows = join(scores, people, on='no')", released("count(rows)")], "some columns of a key"),
         (

@@ -14,7 +14,7 @@ from privcompute.mpc import piecewise
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.local import run_local
 from privcompute.mpc.plaintext_engine import PlaintextEngine
-from privcompute.mpc.rep3_engine import Rep3Engine
+from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.mpc.rounds import Steps
 from privcompute.mpc.sharing import Shared
 
@@ -30,7 +30,7 @@ def evaluate(program: Callable[[Engine], Steps[Shared]]) -> Reals:
     """Run a program on three rep3 parties and return what party 0 opens."""
 
     def party(me: int) -> Steps[Any]:
-        engine = yield from Rep3Engine.start(me, JOB, hashlib.sha512(b"%d" % me).digest())
+        engine = yield from Rep3Engine.start(me, JOB, hashlib.shake_256(b"%d" % me).digest(ENTROPY_BYTES))
         return (yield from engine.reveal((yield from program(engine)), (0,)))
 
     return np.asarray(run_local([party(me) for me in range(3)]).results[0])

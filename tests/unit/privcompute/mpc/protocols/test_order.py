@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from privcompute.mpc.local import run_local
 from privcompute.mpc.protocols.order import comparators
-from privcompute.mpc.rep3_engine import Rep3Engine
+from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.mpc.rounds import Steps
 
 FIXED = settings(max_examples=25, deadline=None, derandomize=True)
@@ -23,7 +23,9 @@ def evaluate(program: Callable[[Rep3Engine], Steps[Any]], seed: int = 1) -> tupl
     """Run a program that returns a tuple of secrets; open them to party 0."""
 
     def party(me: int) -> Steps[Any]:
-        engine = yield from Rep3Engine.start(me, bytes(32), hashlib.sha512(b"%d/%d" % (seed, me)).digest())
+        engine = yield from Rep3Engine.start(
+            me, bytes(32), hashlib.shake_256(b"%d/%d" % (seed, me)).digest(ENTROPY_BYTES)
+        )
         outputs = yield from program(engine)
         opened = []
         for output in outputs:
