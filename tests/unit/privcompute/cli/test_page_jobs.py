@@ -17,7 +17,7 @@ from privcompute.cli.job_spec import (
     read_request,
 )
 from tests.unit.privcompute.job.test_page_jobs import PAGE, install, retire
-from tests.unit.privcompute.job.test_task import GRANTED, NAMES, ORGS, World, agent_key, world
+from tests.unit.privcompute.job.test_task import NAMES, ORGS, World, agent_key, world
 
 __all__ = ["world"]
 NOTHING: dict[str, Any] = {
@@ -126,12 +126,9 @@ async def test_what_a_request_lacks_is_named_with_what_to_do(
         await spec(world, request(**given))
 
 
-async def test_every_column_that_grants_do_not_cover_is_named_with_its_reason(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_every_column_that_grants_do_not_cover_is_named_with_its_reason(world: World) -> None:
     install(world, PAGE)
-    monkeypatch.setitem(GRANTED, "amount", "join-only")
-    world.grant_all("figures")
+    world.grant_all("figures", amount="join-only")
     with pytest.raises(UsageFault) as refused:
         await spec(world, request())
     for org in ORGS:
