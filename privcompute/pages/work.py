@@ -39,7 +39,7 @@ KEPT = "kept"
 """The audience of what stays shares: nobody is handed it."""
 PROFILE = "rep3"
 """Whose steps on shares are estimated; under `dh-psi` there are none."""
-_VIEWS = frozenset({"align", "rows", "real", "transpose", "spread"})
+_VIEWS = frozenset({"align", "rows", "real", "grid", "transpose", "spread"})
 """What leaves cells as they are: a column behind them is shared as its owner has it."""
 
 
