@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from contracts.pages.graph import Graph
+from contracts.pages.membership import membership_of
 from contracts.pages.releases import DatasetRead, Derived, Release, least_constraint
 
 _KINDS = {
@@ -20,6 +21,15 @@ _KINDS = {
 _OF_DIFFERENCES = (
     "Exact figures of groups of rows that differ by fewer rows than the minimum group are not shown beside"
     " one another, nor one of which two others leave so few. Four and more figures together may leave fewer."
+)
+_OF_EXACT = (
+    "Exact figures hide what one row holds only from somebody who knows the totals and fewer than half as"
+    " many members of a group as the minimum group asks for."
+)
+_OF_NOISE = (
+    "Figures with noise hide it from everybody: whatever else somebody knows, an epsilon of e makes no guess"
+    " about one row's values of one owner more than exp(e) times as likely, a chance of delta aside; epsilons"
+    " of several figures add up."
 )
 _TOLD = "Which rows are joined is told by the releases above that say so."
 _UNTOLD = "Which rows are joined is told by no release."
@@ -53,7 +63,7 @@ def size_names(graph: Graph, datasets: Sequence[DatasetRead]) -> Callable[[str],
 
 
 def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -> str:
-    """Return who learns what: lines for releases, for differences, for joins, then one for each column."""
+    """Return who learns what: lines for releases, what hides a row in them, joins, then each column."""
     said = size_names(graph, datasets)
 
     def listed(columns: Sequence[int]) -> str:
@@ -61,7 +71,8 @@ def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -
         return ", ".join(f"{datasets[read.dataset].name}.{read.column}" for read in reads)
 
     lines = [_of_release(release, said, listed) for release in derived.releases]
-    lines += [_OF_DIFFERENCES] if any(_is_exact(release) for release in derived.releases) else []
+    lines += [_OF_DIFFERENCES, _OF_EXACT] if any(map(_is_exact, derived.releases)) else []
+    lines += [_OF_NOISE] if any(release.mechanism for release in derived.releases) else []
     joined = [
         len({graph.cells[key].shape for key in graph.args[node]})
         for node in range(len(graph))
@@ -71,6 +82,12 @@ def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -
         shown = any(release.membership for release in derived.releases)
         lines += [_TOLD if shown else _UNTOLD, _BY_JOINING]
         lines += [_OF_SUBSETS] if max(joined) > 2 else []
+        told = membership_of(graph, datasets, derived.releases)
+        lines += [
+            f"Which rows of {name} are joined is learnt by {', '.join(orgs)}."
+            for name, orgs in told.items()
+            if orgs
+        ]
     return "\n".join([*lines, *_of_columns(derived)])
 
 
