@@ -115,7 +115,10 @@ def design(
 
 
 def default_rates(folder: Path, column: str) -> dict[str, tuple[int, float, float]]:
-    """Return the number of loans, the default rate and the mean amount of each category of a column."""
+    """Return the number of loans, the default rate and the mean amount of each category of a column.
+
+    Amounts count up to 10,000, as on the page.
+    """
     held = load(folder)
     dataset = next(name for name, people in held.items() if column in next(iter(people.values())))
     groups = defaultdict(list)
@@ -125,7 +128,7 @@ def default_rates(folder: Path, column: str) -> dict[str, tuple[int, float, floa
         category: (
             len(loans),
             sum(loan["creditability"] == "bad" for loan in loans) / len(loans),
-            sum(int(loan["credit_amount"]) for loan in loans) / len(loans),
+            sum(min(int(loan["credit_amount"]), 10_000) for loan in loans) / len(loans),
         )
         for category, loans in sorted(groups.items())
     }
