@@ -20,7 +20,7 @@ _KINDS = {
 
 _OF_DIFFERENCES = (
     "Exact figures of groups of rows that differ by fewer rows than the minimum group are not shown beside"
-    " one another, nor one of which two others leave so few. Four and more figures together may leave fewer."
+    " one another, nor are figures of which a sum or difference rests on so few."
 )
 _OF_EXACT = (
     "Exact figures hide what one row holds only from somebody who knows the totals and fewer than half as"

@@ -1,9 +1,9 @@
 """Differences between groups of one family: figures of groups that differ by few rows tell of these rows.
 
-A difference of two figures, and what is left of one without two others, rests on the rows that do not cancel.
-How many these are follows from the numbers of rows that each two groups share, which are one matrix product
-of bits; so it is decided on shares, whoever owns the keys. Where one owner has all keys it runs the same in
-the clear. A set of groups is hidden where one of its groups is too near to those of earlier sets.
+A sum or difference of figures rests on the rows that do not cancel. How many these are follows from the
+numbers of rows that each two groups share, which are one matrix product of bits; so it is decided on shares,
+whoever owns the keys. Where one owner has all keys it runs the same in the clear. A set of groups is hidden
+where one of its groups is too near to those of earlier sets, or to sums and differences of them.
 """
 
 from __future__ import annotations
@@ -29,10 +29,14 @@ from privcompute.pages.making import PlanStep
 from privcompute.pages.suppression import shown_groups
 
 GROUPS_MAX = 64
-"""Groups of a family: 126,000 ways to take two of them from a third."""
+"""Groups of a family, if they are of one grouping."""
+BASIS_MAX = 12
+"""Groups of several groupings, but for the last of each, all rows among them: 265,000 sums of them."""
 ROWS_AT_ONCE = 1 << 15
 """Rows whose bits are multiplied at a time: bounds memory at about 60 MB."""
 COMPARED_AT_ONCE = 1 << 17
+_FAR = 1 << 40
+"""Beyond every number of rows: sums and differences with a hidden figure are near to nothing."""
 Places = NDArray[np.intp]
 Span = tuple[int, int]
 
@@ -79,6 +83,11 @@ class Checks:
     sets: int
     grouped: tuple[tuple[int, int], ...]
     """First and last but one group of each argument whose groups exclude one another."""
+    basis: Places
+    """All rows, and groups of which none follows from others by what they mean."""
+    sums: Places
+    """Which of all sums and differences of the basis are compared: of four and more, of several sets."""
+    sum_sets: Places
 
 
 @lru_cache(maxsize=64)
@@ -129,26 +138,55 @@ def checks_of(widths: tuple[int, ...], sets: tuple[JudgedSet, ...]) -> Checks:
         tuple(unions),
         max(number) + 1,
         tuple(grouped),
+        *_combined(basis_of(widths, sets), numbers),
     )
+
+
+def basis_of(widths: tuple[int, ...], sets: tuple[JudgedSet, ...]) -> Places:
+    """Return the groups from which others follow: of those that make up their rows, all but the last."""
+    found, names, first = [0], {(0, 0)}, 1
+    for width, one in zip(widths, sets, strict=True):
+        for group in range(width - (one.role in ("every", "some"))):
+            if (one.name, group) not in names:
+                names.add((one.name, group))
+                found.append(first + group)
+        first += width
+    return np.array(found, np.intp)
+
+
+def _combined(basis: Places, numbers: Places) -> tuple[Places, Places, Places]:
+    """Return the basis, which of its sums and differences are compared, and which set each hides."""
+    of_sets = numbers[basis]
+    if len(set(of_sets.tolist())) < 3 or len(basis) > BASIS_MAX:
+        return basis, np.zeros(0, np.intp), np.zeros(0, np.intp)
+    signs = _signs(len(basis))
+    used = signs != 0
+    first = signs[np.arange(len(signs)), used.argmax(axis=1)]
+    kept = np.flatnonzero((first > 0) & (used.sum(axis=1) > 3))
+    return basis, kept, np.where(used[kept], of_sets, 0).max(axis=1, initial=0)
 
 
 def check_many(steps: Sequence[PlanStep], size: Callable[[Size], int]) -> None:
     """Raise InputRefused for a family of more groups than are judged; `size` says how large an axis is."""
     for step in steps:
         if step.name == "apart":
-            count = 1 + sum(_width(steps[arg], size) for arg in step.args)
-            if count > GROUPS_MAX:
+            widths, sets = tuple(_width(steps[arg], size) for arg in step.args), judged_sets(step.attrs[2])
+            several = len({one.set for one in sets}) > 1
+            count = len(basis_of(widths, sets)) if several else 1 + sum(widths)
+            most = BASIS_MAX if several else GROUPS_MAX
+            if count > most:
                 raise InputRefused(
-                    f"the page releases exact {step.attrs[3]} over {count} groups of rows, all among them;"
-                    f" at most {GROUPS_MAX} of one column are judged beside one another: ask for noise, group"
-                    " by fewer categories or bins, or release fewer figures"
+                    f"the page releases exact {step.attrs[3]} over {count} groups of rows (all rows among"
+                    f" them, the last of each grouping not); at most {most} are judged beside one another,"
+                    f" {GROUPS_MAX} of one grouping alone: ask for noise, group by fewer categories or bins,"
+                    " or release fewer figures"
                 )
 
 
 def compared(steps: Sequence[PlanStep], step: PlanStep, size: Callable[[Size], int]) -> int:
     """Return how many comparisons a step takes."""
     checks = checks_of(tuple(_width(steps[arg], size) for arg in step.args), judged_sets(step.attrs[2]))
-    return 2 * len(checks.pair_sets) + 4 * len(checks.triple_sets)
+    return 2 * len(checks.pair_sets) + 4 * len(checks.triple_sets) + len(checks.sum_sets)
 
 
 def _width(step: PlanStep, size: Callable[[Size], int]) -> int:
@@ -171,7 +209,9 @@ def apart(
         shared = yield from _in_common(engine, [one[start:stop] for one in flat])
         near.append((yield from _near(engine, shared, checks, least)))
     places = np.tile(
-        np.concatenate([checks.pair_sets, checks.triple_sets, [number for *_, number in checks.unions]]),
+        np.concatenate(
+            [checks.pair_sets, checks.triple_sets, [number for *_, number in checks.unions], checks.sum_sets]
+        ),
         len(near),
     )
     together = concatenate(near)
@@ -216,6 +256,8 @@ def _near(engine: Engine, shared: Shared, checks: Checks, least: int) -> Steps[S
         parts.append((yield from _near_triples(engine, shared, shown, both, checks, least)))
     if checks.unions:
         parts.append((yield from _left_out(engine, shared, shown, checks, least)))
+    if len(checks.sums):
+        parts.append((yield from _near_sums(engine, shared, shown, checks, least)))
     return concatenate(parts)
 
 
@@ -273,6 +315,37 @@ def _near_triples(
     near = concatenate([below - none, least_of])[order]
     three = yield from engine.mul(both[p, q], shown[r])
     return (yield from engine.mul(near, three))
+
+
+def _near_sums(engine: Engine, shared: Shared, shown: Shared, checks: Checks, least: int) -> Steps[Shared]:
+    """Judge sums and differences of four and more groups; rows that count twice are taken for four."""
+    kept = checks.basis
+    far = (engine.constant(1) - shown[kept]).mul_public(_FAR)
+    squares = _squares(shared[np.ix_(kept, kept)], far)[checks.sums]
+    return (yield from _less(engine, squares, engine.constant([least])))
+
+
+def _squares(shared: Shared, far: Shared) -> Shared:
+    """Return the rows by their squares of every sum and difference of groups, signs in the order of `_signs`.
+
+    `shared` are the rows that two have in common, `far` is added to what takes a group: local.
+    """
+    two = np.uint64(2)
+    components, count = shared.words.shape[:2]
+    squares, common = np.zeros((components, 1), np.uint64), np.zeros((components, count, 1), np.uint64)
+    for group in range(count):
+        mine = shared.words[:, :, group, None]
+        own = mine[:, group] + far.words[:, group, None]
+        crossed = two * common[:, group]
+        squares = np.stack([squares + own - crossed, squares, squares + own + crossed], axis=-1)
+        common = np.stack([common - mine, common, common + mine], axis=-1).reshape(components, count, -1)
+        squares = squares.reshape(components, -1)
+    return Shared(squares, 0)
+
+
+def _signs(count: int) -> NDArray[np.int8]:
+    """Return -1, 0 and 1 for each of some groups in all ways, one a row; the last one changes first."""
+    return np.indices((3,) * count, np.int8).reshape(count, -1).T - np.int8(1)
 
 
 def _left_out(engine: Engine, shared: Shared, shown: Shared, checks: Checks, least: int) -> Steps[Shared]:

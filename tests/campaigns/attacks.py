@@ -202,6 +202,20 @@ def _three_figures(world: World) -> Said:
     return tried(world, ask)
 
 
+def _parts(world: World) -> Said:
+    """As many groups of an accomplice as figures allow, which hold everybody but one; the total is known."""
+    part = world.random.integers(0, 4, ROWS)
+    bits = [(part == number) & ~world.rare for number in range(4)]
+
+    def ask() -> int | None:
+        figures = [f'sum(rows.people.score, where=rows.clubs.g{number} == "in")' for number in range(4)]
+        found = world.ask(*figures, clubs=world.clubs(*bits))
+        values = [found[f"f{number}"] for number in range(4)]
+        return None if None in values else difference(world.yes.sum(), sum(values))
+
+    return tried(world, ask)
+
+
 def _zero_cells(world: World) -> Said:
     """Whether leaving the person out changes who says yes: shown and equal means no."""
 
@@ -537,6 +551,7 @@ def _two_versions(world: World) -> Said:
 ATTACKS = (
     Attack("differencing", "who is rare", _differencing),
     Attack("difference of three figures", "who is rare", _three_figures),
+    Attack("parts of all but one", "all parts, the total", _parts),
     Attack("zero cells", "who is rare; what is hidden", _zero_cells),
     Attack("the same in other words", "who is rare", _other_words),
     Attack("marks that are forgotten", "who is rare", _hidden_total),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from contracts.pages.page import trace
 from privcompute.mpc.local import run_local
 from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.mpc.rounds import Steps
-from privcompute.pages.apart import GROUPS_MAX, JudgedSet, apart, apart_alone, checks_of
+from privcompute.pages.apart import BASIS_MAX, GROUPS_MAX, JudgedSet, apart, apart_alone, checks_of
 from privcompute.pages.columns import InputRefused
 from tests.unit.privcompute.pages.running import Data, run_page
 
@@ -80,10 +80,27 @@ def test_sets_are_far_apart_on_shares_as_in_the_clear(seed: int) -> None:
 
 
 def test_as_many_groups_as_are_judged_take_no_more_comparisons_than_stated() -> None:
-    sets = tuple(JudgedSet("other", number, number, number) for number in range(1, GROUPS_MAX))
-    checks = checks_of((1,) * (GROUPS_MAX - 1), sets)
-    assert len(checks.triple_sets) == 3 * 41_664
-    assert len(checks.pair_sets) == GROUPS_MAX * (GROUPS_MAX - 1) // 2
+    sets = tuple(JudgedSet("other", number, number, number) for number in range(1, BASIS_MAX))
+    checks = checks_of((1,) * (BASIS_MAX - 1), sets)
+    assert len(checks.pair_sets) + len(checks.triple_sets) + len(checks.sum_sets) < 266_000
+    alone = checks_of((GROUPS_MAX - 1,), (JudgedSet("every", 1, 1, 0),))
+    assert len(alone.triple_sets) + len(alone.sum_sets) < 4_000
+
+
+@PROPERTY
+@given(st.integers(0, 10_000))
+def test_no_sum_or_difference_of_any_figures_rests_on_few_rows(seed: int) -> None:
+    """Three and more conditions, some of which leave few people out together."""
+    random = np.random.default_rng(seed)
+    parts = random.integers(0, 5, 60)
+    bits = [((parts == part) ^ (random.random(60) < 0.02)).astype(np.int64) for part in range(4)]
+    sets = tuple(JudgedSet("other", number, number, number) for number in range(1, 5))
+    far = apart_alone(bits, sets, [(0, 60)], LEAST)
+    shown = [np.ones(60, np.int64)]
+    shown += [one for number, one in enumerate(bits, 1) if far[number] and one.sum() >= LEAST]
+    for signs in product((-1, 0, 1), repeat=len(shown)):
+        squares = int((np.array(signs) @ np.array(shown)).__pow__(2).sum())
+        assert not any(signs) or squares >= LEAST
 
 
 # --- pages ------------------------------------------------------------------------------------------------
@@ -180,6 +197,15 @@ def test_a_group_hides_what_two_others_leave_of_it() -> None:
     assert without["second"] is None
 
 
+def test_four_figures_that_leave_one_person_are_not_all_shown() -> None:
+    parts = ('(rows.b.kind == "u")', '(rows.b.kind == "v") & (rows.c.half == "l")', '~(rows.c.half == "l")')
+    most = '(rows.b.rare == "no")'
+    first, second = f"{parts[0]} & {most}", f"{parts[1]} & {most}"
+    third = f'(rows.b.kind == "v") & {parts[2]} & {most}'
+    said = found(*[(str(at), f"sum(rows.a.x, where={one})") for at, one in enumerate((first, second, third))])
+    assert (said["0"] is None, said["1"] is None, said["2"] is None) == (False, False, True)
+
+
 def test_equal_groups_of_two_definitions_hide_the_later_since_equality_would_tell() -> None:
     """Whether the target is one of the kind shows in whether leaving it out changes the group."""
     kinds = ("u", "v")
@@ -248,7 +274,7 @@ def test_a_page_of_more_groups_than_are_judged_is_refused_before_it_runs() -> No
         (f"f{number}", f"sum(rows.a.x, by=rows.b.kind, where={where.format(number)})")
         for number in range(GROUPS_MAX // 3 + 1)
     ]
-    with pytest.raises(InputRefused, match=r"at most 64 of one column .* ask for noise"):
+    with pytest.raises(InputRefused, match=r"at most 12 are judged beside one another, 64 .* ask for noise"):
         found(*stacked)
 
 
