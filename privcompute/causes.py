@@ -411,7 +411,7 @@ _OF_FIGURES = (
         "{by} found that exact figures of column {column} of {dataset}, version {version}, would be more "
         "than its rows allow, with those of earlier jobs.",
         "ask for noise in place of exact figures, for fewer of them, or for a smaller minimum group; its "
-        "owner may grant the column as plain",
+        "owner may begin a new account (assent dataset begin-account), or grant the column as plain",
         "dataset",
         "version",
         "column",

@@ -121,6 +121,6 @@ class Exposure:
         return JobRefusal(code, f"column {self.dataset}/{column}: {text}", **known)
 
 
-def account_of(dataset: str) -> str:
-    """Return what names the account of a dataset, whatever its version."""
-    return dataset
+def first_of(begun: Sequence[int] | None, version: int) -> int:
+    """Return the first version of the account that a version is in, as contract `accounts` says it."""
+    return max([1, *[first for first in begun or () if first <= version]])

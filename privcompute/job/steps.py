@@ -18,7 +18,7 @@ from privcompute.job.actions import CertificateSigned, ComputeDone, PhaseChecked
 from privcompute.job.chain_reader import ChainReader, send_until_known
 from privcompute.job.enforcement import JobRefusal, OwnFacts, check_job, check_membership
 from privcompute.job.environment import AgentIdentity, AgentStores, OwnNode
-from privcompute.job.exposure import Exposure, account_of
+from privcompute.job.exposure import Exposure, first_of
 from privcompute.job.holding import shares_digest
 from privcompute.job.inputs import asked_groups, input_column, judge_own_data
 from privcompute.job.meeting import Invitation
@@ -133,22 +133,35 @@ async def exposure_of(
     one = view.spec.inputs[place]
     grant = await reader.state("grants", "grants", one.grant)
     granted = {} if grant is None else grant["columns"]
+    uses = {name: use for name, use in work.exact_uses(place).items() if granted.get(name) != "plain"}
+    first = first_of(await reader.state("accounts", "begun", one.dataset), one.version)
     return Exposure(
         dataset=one.dataset,
         version=one.version,
-        account=account_of(one.dataset),
+        account=f"{one.dataset}@{first}",
         min_group=view.spec.min_group,
-        uses={name: use for name, use in work.exact_uses(place).items() if granted.get(name) != "plain"},
-        before=await figures_before(reader, one.dataset),
+        uses=uses,
+        before=await figures_before(reader, view.id, one.dataset, first, sorted(uses)),
         groups=asked_groups(work, view.spec, place),
         pages_max=policy.exact_pages,
         store=store,
     )
 
 
-async def figures_before(_reader: ChainReader, _dataset: str) -> Mapping[str, int]:
-    """Return the exact figures that a dataset's account gave away, by column."""
-    return {}
+async def figures_before(
+    reader: ChainReader, job: str, dataset: str, first: int, columns: Sequence[str]
+) -> dict[str, int]:
+    """Return the exact figures of columns that an account gave away or reserved, but for those of a job."""
+    booking = await reader.state("accounts", "bookings", job)
+    charges = [] if booking is None else booking["charges"]
+    ours = [(place, one["figures"]) for place, one in enumerate(charges) if one["dataset"] == dataset]
+    held = [figures for place, figures in ours if await reader.state("accounts", "holds", (job, place))]
+    found = {}
+    for column in columns:
+        row = await reader.state("accounts", "figures", (dataset, first, column))
+        whole = 0 if row is None else row["spent"] + row["reserved"]
+        found[column] = max(0, whole - sum(figures.get(column, 0) for figures in held))
+    return found
 
 
 def bind(view: JobView, org: str, opened: OpenedDataset, nonce: bytes) -> tuple[bytes, dict[str, Value]]:

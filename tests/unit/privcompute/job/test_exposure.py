@@ -13,7 +13,7 @@ from privcompute.data.exposed import ExposedError, ExposedStore, marks_of, rows_
 from privcompute.data.schema import Column, Schema
 from privcompute.data.tables import TypedTable
 from privcompute.job.enforcement import JobRefusal
-from privcompute.job.exposure import Exposure
+from privcompute.job.exposure import Exposure, first_of
 from privcompute.pages.work import ExactUse
 
 ROWS = 200
@@ -164,3 +164,8 @@ def test_columns_that_are_granted_as_they_are_have_no_limits(tmp_path: Path) -> 
     free.check_groups()
     free.judge(table(), {WHOLE: np.arange(5)})
     assert judged(tmp_path, range(100), groups=b"b") == ""
+
+
+def test_a_version_belongs_to_the_last_account_that_began_with_it_or_before() -> None:
+    assert [first_of([3, 5], version) for version in (1, 2, 3, 4, 5, 9)] == [1, 1, 3, 3, 5, 5]
+    assert first_of(None, 4) == 1
