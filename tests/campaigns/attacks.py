@@ -7,7 +7,8 @@ attacker says, and what it would say from that knowledge alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ class World:
             "id": self.ids[keep], "y": texts(yes, "yes", "no")[keep],
             "score": yes.astype(np.int64)[keep], "twice": 2 * yes.astype(np.int64)[keep],
         }  # fmt: skip
-        columns = (key(), category("y", "no", "yes"), Column("score", "integer"), Column("twice", "integer"))
+        columns = (key(), category("y", "no", "yes"), number("score", 1), number("twice", 2))
         return Dataset("people", columns, cells)
 
     def homes(self) -> Dataset:
@@ -102,11 +103,14 @@ class World:
         return Dataset("clubs", tuple(columns), cells)
 
     # --- asking ---------------------------------------------------------------------------------------------
-    def ask(self, *figures: str, receiver: str = "auditor", **datasets: Dataset) -> dict[str, Any]:
-        """Return figures f0, f1, … of a page over the joined datasets; raise Refused."""
+    def ask(
+        self, *figures: str, receiver: str = "auditor", epsilon: float = 0, **datasets: Dataset
+    ) -> dict[str, Any]:
+        """Return figures f0, f1, … of a page over the joined datasets, with noise if asked; raise Refused."""
+        kind = f"noise=laplace(epsilon={epsilon})" if epsilon else "exact=True"
         held = {"people": self.people(), "homes": self.homes(), "clubs": self.clubs()} | datasets
         body = "\n".join(
-            f'    release({figure}, to="{receiver}", exact=True, name="f{number}")'
+            f'    release({figure}, to="{receiver}", {kind}, name="f{number}")'
             for number, figure in enumerate(figures)
         )
         names = ", ".join(held)
@@ -131,6 +135,11 @@ class World:
 def key() -> Column:
     """Return the column of identifiers."""
     return Column("id", "text")
+
+
+def number(name: str, most: int) -> Column:
+    """Return a column of whole numbers from 0 on."""
+    return Column(name, "integer", low="0", high=str(most))
 
 
 def category(name: str, *categories: str) -> Column:
@@ -548,7 +557,66 @@ def _two_versions(world: World) -> Said:
     return tried(world, ask)
 
 
+# --- noise -------------------------------------------------------------------------------------------------
+def _noisy(world: World, jobs: Sequence[tuple[str, Sequence[str]]], epsilon: float) -> Said:
+    """Take the mean of noisy sums by somebody who knows every other answer; the guess is what epsilon allows.
+
+    Nobody who knows everything but one of two equally likely answers is right more often than
+    e^epsilon / (1 + e^epsilon), epsilon being what the account is charged with in all.
+    """
+    values: list[float] = []
+
+    def ask() -> int | None:
+        for receiver, figures in jobs:
+            found = world.ask(*figures, receiver=receiver, epsilon=epsilon)
+            values.extend(float(value) for value in found.values())
+        others = world.yes.sum() - world.truth
+        return int(float(np.mean(values)) - float(others) > 0.5)
+
+    said = tried(world, ask)
+    allowed = 1 / (1 + math.exp(-world.consortium.epsilon.get("people/people", 0.0)))
+    guess = world.truth if world.random.random() < allowed else 1 - world.truth
+    return replace(said, guess=guess)
+
+
+_SUM = "sum(rows.people.score)"
+
+
+def _one_noisy(world: World) -> Said:
+    return _noisy(world, [("auditor", [_SUM])], 1.0)
+
+
+def _averaging(world: World) -> Said:
+    return _noisy(world, [("auditor", [_SUM] * 3)], 1.0)
+
+
+def _averaging_jobs(world: World) -> Said:
+    return _noisy(world, [("auditor", [_SUM])] * 2, 0.5)
+
+
+def _pooled_noise(world: World) -> Said:
+    return _noisy(world, [(receiver, [_SUM]) for receiver in ("auditor", "press")], 0.5)
+
+
+def _noisy_weights(world: World) -> Said:
+    """Weights of an accomplice that leave the person alone in the sum."""
+    marks = world.rare.astype(np.int64)
+
+    def ask() -> int | None:
+        figure = "sum(clip(rows.people.score * rows.clubs.w, 0, 1))"
+        return int(float(world.ask(figure, epsilon=1.0, clubs=world.clubs(w=marks))["f0"]) > 0.5)
+
+    said = tried(world, ask)
+    allowed = 1 / (1 + math.exp(-world.consortium.epsilon.get("people/people", 0.0)))
+    return replace(said, guess=world.truth if world.random.random() < allowed else 1 - world.truth)
+
+
 ATTACKS = (
+    Attack("one figure with noise", "every other answer; epsilon 1", _one_noisy),
+    Attack("averaging", "every other answer; epsilon 1 three times", _averaging),
+    Attack("averaging over two jobs", "every other answer; epsilon 0.5 twice", _averaging_jobs),
+    Attack("grantees that pool noise", "every other answer; epsilon 0.5 each", _pooled_noise),
+    Attack("crafted weights with noise", "weights that leave one person; epsilon 1", _noisy_weights),
     Attack("differencing", "who is rare", _differencing),
     Attack("difference of three figures", "who is rare", _three_figures),
     Attack("parts of all but one", "all parts, the total", _parts),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from chain.primitives.crypto import digest
 from chain.primitives.errors import AssentError
+from contracts.pages.charges import EPSILON_UNIT
 from contracts.pages.faults import PageRefused
 from privcompute.data.exposed import ExposedStore
 from privcompute.data.schema import Column, Schema
@@ -71,12 +72,19 @@ class Consortium:
     """Owners that grant everything as it is: accomplices."""
     spent: dict[tuple[str, str], int] = field(default_factory=dict)
     """Exact figures by account and column."""
+    epsilon: dict[str, float] = field(default_factory=dict)
+    """What accounts were charged with for noise."""
 
     def job(self, page: str, datasets: Mapping[str, Dataset], receiver: str) -> dict[str, Any]:
         """Return the figures of a job that its receiver asks for; raise Refused with what ends it."""
         try:
-            work = self._work(page, datasets, receiver)
-            return self._run(work, datasets)
+            work, charges = self._work(page, datasets, receiver)
+            figures = self._run(work, datasets)
+            for name, one in datasets.items():
+                account = f"{one.owner}/{name}"
+                spent = self.epsilon.get(account, 0.0) + charges[name]["epsilon"] / EPSILON_UNIT
+                self.epsilon[account] = spent
+            return figures
         except PageRefused as refused:
             raise Refused("REJECTED_PAGE") from refused
         except JobRefusal as refused:
@@ -84,7 +92,10 @@ class Consortium:
         except AssentError as error:
             raise Refused(error.code.upper()) from error
 
-    def _work(self, page: str, datasets: Mapping[str, Dataset], receiver: str) -> PageWork:
+    def _work(
+        self, page: str, datasets: Mapping[str, Dataset], receiver: str
+    ) -> tuple[PageWork, Mapping[str, Any]]:
+        """Return what runs, and what accounts are charged with."""
         orgs = list(dict.fromkeys([one.owner for one in datasets.values()] + [receiver]))
         parties = {org: number for number, org in enumerate(orgs)}
         columns = {
@@ -96,7 +107,7 @@ class Consortium:
         if not_granted(derived, self._constraints(datasets)):
             raise Refused("CONSTRAINT_VIOLATED")
         inputs = [(name, JobInput(name, parties[one.owner], columns[name])) for name, one in datasets.items()]
-        return of_plan(derived.plan, inputs, [keys[name] for name in datasets], parties)
+        return of_plan(derived.plan, inputs, [keys[name] for name in datasets], parties), derived.charges
 
     def _constraints(self, datasets: Mapping[str, Dataset]) -> dict[tuple[str, str], str]:
         def granted(owner: str, column: str) -> str:
