@@ -406,6 +406,7 @@ _OF_ROWS = (
     ),
 )
 _OF_FIGURES = (
+    _row("EXPOSED", "{by} could not read what it remembers of the rows of exact figures.", _LOOK),
     _row(
         "EXACT_FIGURES_SPENT",
         "{by} found that exact figures of column {column} of {dataset}, version {version}, would be more "

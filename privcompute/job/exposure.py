@@ -24,6 +24,7 @@ from privcompute.job.enforcement import JobRefusal
 from privcompute.pages.work import ExactUse
 
 SPENT, TOO_NEAR, ASKED = "EXACT_FIGURES_SPENT", "EXACT_ROWS_TOO_NEAR", "EXACT_GROUPS_ASKED"
+CODES = (SPENT, TOO_NEAR, ASKED)
 Rows = NDArray[np.int64]
 
 

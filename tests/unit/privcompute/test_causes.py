@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from contracts.system import sources
 from privcompute.causes import CAUSES, CODE, EVERYWHERE, FIELDS, EndCause, filed
 from privcompute.errors import PeerMisbehaved, PeerTooLarge, TooFewRows
+from privcompute.job import exposure
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.failures import cause_of
 from privcompute.pages.judging import CODES
@@ -85,7 +86,7 @@ def given(name: str, body: list[ast.stmt]) -> set[str]:
 
 def raised() -> set[str]:
     """Return every code with which privcompute ends a job, or might."""
-    found: set[str] = {"LEDGER_REFUSED", "CANCELLED", "INTERNAL_FAULT", *CODES}
+    found: set[str] = {"LEDGER_REFUSED", "CANCELLED", "INTERNAL_FAULT", *CODES, *exposure.CODES}
     for path in ROOT.rglob("*.py"):
         tree = ast.parse(path.read_text())
         if path.name == "enforcement.py":
