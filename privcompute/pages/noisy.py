@@ -9,12 +9,29 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from contracts.pages.graph import Graph
 from contracts.pages.plan import Plan
+from privcompute.pages.columns import InputRefused
 from privcompute.pages.noise import Noise, noise_of
+
+AGAIN_MAX = 100_000
+"""Steps that releases with noise take of their own, all together."""
 
 
 def noises(plan: Plan) -> dict[int, dict[int, Noise]]:
-    """Return the noise of the sums and counts of each release that has some, by its number and their node."""
-    return {number: noise_of(plan, number) for number, asked in enumerate(plan.asked) if asked.mechanism}
+    """Return the noise of the sums and counts of each release that has some, by its number and their node.
+
+    Raise InputRefused for noise that cannot be drawn, or releases that do more than AGAIN_MAX steps anew.
+    """
+    found, steps = dict[int, dict[int, Noise]](), 0
+    for number, asked in enumerate(plan.asked):
+        if asked.mechanism:
+            found[number] = noise_of(plan, number)
+            steps += len(downstream(plan.graph, asked.value, found[number]))
+            if steps > AGAIN_MAX:
+                raise InputRefused(
+                    f"releases with noise compute {steps:,} steps or more from their sums, at most"
+                    f" {AGAIN_MAX:,}: release several figures at once with stack([…]), or their sums"
+                )
+    return found
 
 
 def needed(plan: Plan, noisy: Mapping[int, Mapping[int, Noise]]) -> list[int]:

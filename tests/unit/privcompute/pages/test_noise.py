@@ -18,7 +18,7 @@ from contracts.pages.sensitivity import greatest
 from contracts.pages.zcdp import rho_of_gaussian
 from privcompute.mpc import noise as drawing
 from privcompute.mpc.local import run_local
-from privcompute.pages import noise, steps
+from privcompute.pages import noise, noisy, steps
 from privcompute.pages.columns import InputRefused
 from privcompute.pages.costing import estimate_of
 from privcompute.pages.inputs import size_of
@@ -159,6 +159,14 @@ def test_the_least_epsilon_that_a_refusal_names_runs() -> None:
     least = float(str(refused.value).split("an epsilon of ")[1].split()[0])
     plan = traced(told("sum(clip(rows.loans.rate, 0, 100000))", f"noise=laplace(epsilon={least * 1.01:.8f})"))
     assert noise.noise_of(plan, 0).popitem()[1].size <= drawing.SCALE_MAX
+
+
+def test_releases_that_do_too_much_anew_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noisy, "AGAIN_MAX", 5)
+    body = [told("mean(rows.people.age) * 2", LAPLACE, name) for name in "ab"]
+    assert len(figures(traced(*body[:1]), data())) == 1
+    with pytest.raises(InputRefused, match=r"at most 5: release several figures at once with stack"):
+        run_plan(traced(*body), data())
 
 
 def test_a_sum_of_a_column_without_a_domain_is_refused_with_what_to_do() -> None:
