@@ -39,7 +39,7 @@ def request(dice: Dice) -> Drawn:
         "programs": dice.some(PROGRAMS, 2) if dice.often(0.97) else [],
         "receivers": dice.some(members, len(members)) if dice.often(0.98) else [],
         "co_parties": members if dice.often(0.7) else dice.some(members),
-        "membership": members if dice.often(0.9) else dice.some(members),
+        "membership": members if dice.often(0.7) else dice.some(members),
         "profile": dice.pick(("dealer", "rep3", "rep3")) if dice.often(0.98) else "none",
         "not_before": model.time + HOUR_MS if dice.often(0.07) else 0,
         "expires": model.time + dice.pick((HOUR_MS, 10 * DAY_MS, 60 * DAY_MS, 60 * DAY_MS)),

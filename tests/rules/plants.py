@@ -602,6 +602,18 @@ PLANTS: dict[str, Plant] = {
         'require(sorted(spec["receivers"]) == found["receivers"], "RECEIVERS_DIFFER")',
         "a page tells somebody of whom no grant was asked",
     ),
+    "page-membership-forgotten": Plant(
+        "jobs",
+        'memberships[job] = follows["membership"]',
+        'memberships[job] = {name: [] for name in follows["membership"]}',
+        "a join tells others which rows are joined, of whom no grant was asked",
+    ),
+    "membership-unasked": Plant(
+        "grants",
+        'if org not in g["membership"] and org != g["owner"]:',
+        'if org not in g["membership"] and org == "":',
+        "a grant without membership lets a join tell which rows are joined",
+    ),
     "retired-page-runs": Plant(
         "jobs",
         'return programs.is_active(spec["program"])',

@@ -90,7 +90,7 @@ def prelude(dice: Dice) -> Iterator[Step]:
                 columns=dict(CONSTRAINTS), purpose="credit-risk", legal_basis="consent", asked_because="",
                 programs=["statistics", "private-join"],
                 receivers=["bank", "rival", "bureau"], co_parties=list(VOTERS),
-                membership=list(VOTERS), profile="rep3", not_before=0,
+                membership=list(VOTERS) if dice.often(0.85) else ["bank"], profile="rep3", not_before=0,
                 expires=dice.model.time + 60 * DAY_MS, quota_runs=dice.chance.randint(2, 30), min_group=10,
                 policy=dice.pick(("", "", "p-yes")),
             )  # fmt: skip
