@@ -12,7 +12,7 @@ from tests.rules.model_jobs import ALLOWED
 USUAL = {
     "epsilon": (0, 2 * 10**9, 8 * 10**9, 40 * 10**9),
     "grantee_epsilon": (10**9, 2 * 10**9, 10 * 10**9, 20 * 10**9),
-    "delta": (0, 10**6, 10**7, 10**13),
+    "delta": (0, 10**6, 2 * 10**6, 10**13),
     "figures": (1, 5, 60, 400),
 }
 ODD: tuple[dict[str, Any], ...] = (

@@ -392,12 +392,6 @@ PLANTS: dict[str, Plant] = {
         "back = waiting",
         "a charge comes back although its run is spent",
     ),
-    "spent-comes-back-with-any-run": Plant(
-        "accounts",
-        'back = [place for place in spent if booking["charges"][place]["grant"] in returned]',
-        "back = spent if len(returned) > 0 else []",
-        "a charge comes back with the run of another grant",
-    ),
     "grantees-share-is-not-asked": Plant(
         "accounts",
         'if not is_within(share, most["grantee_epsilon"], most["delta"]):',
@@ -415,12 +409,6 @@ PLANTS: dict[str, Plant] = {
         'if whole["delta"] > most["delta"]:',
         'if sums["delta"] > most["delta"]:',
         "each job has all of delta",
-    ),
-    "zcdp-takes-delta-twice": Plant(
-        "accounts",
-        'epsilon_of(sums["rho"], delta - sums["delta"], epsilon + 1) <= epsilon',
-        'epsilon_of(sums["rho"], delta, epsilon + 1) <= epsilon',
-        "delta that is spent counts for composition once more",
     ),
     "epsilons-are-summed-only": Plant(
         "accounts",
