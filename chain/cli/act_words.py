@@ -13,6 +13,13 @@ from chain.client.client import Client
 
 TEXT_CHARS, LIST_ITEMS = 160, 32
 """What of a text, and of a list of names, is shown; what is longer is counted."""
+CAP_UNITS: Mapping[str, int] = {
+    "epsilon": 10**9,
+    "grantee_epsilon": 10**9,
+    "delta": 10**18,
+    "figures": 1,
+}
+"""Cap of a disclosure account -> how many of the ledger's units make one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,34 @@ async def _change_dataset(client: Client, _: str, args: Mapping[str, Any], __: i
     return ActWords(
         f"{args['id']} has version {found['version']}; {_names(found['approvers'])} approve its uses"
     )
+
+
+async def _set_caps(client: Client, org: str, args: Mapping[str, Any], now: int) -> ActWords:
+    gone = (await _change_dataset(client, org, args, now)).over
+    if gone:
+        return ActWords(over=gone)
+    caps: Any = await client.view("accounts", "caps_of", {"id": args["id"]})
+    changes = [
+        f"{name} {caps[name] / CAP_UNITS[name]:g} to {cap / CAP_UNITS[name]:g}"
+        for name, cap in args["caps"].items()
+        if name in CAP_UNITS
+    ]
+    return ActWords(f"what figures about {args['id']} may give away: {_names(changes)}")
+
+
+async def _begin_account(client: Client, org: str, args: Mapping[str, Any], now: int) -> ActWords:
+    gone = (await _change_dataset(client, org, args, now)).over
+    if gone:
+        return ActWords(over=gone)
+    ident, version = args["id"], args["version"]
+    begun: Any = await client.state("accounts", "begun", ident) or []
+    first = max([1, *begun])
+    row: Any = await client.state("accounts", "accounts", (ident, first))
+    about = f"the account of {ident} begins anew with version {version}; the one before began with {first}"
+    if version <= first:
+        return ActWords(about, f"an account of {ident} begins with version {first} already")
+    charged = row is not None and version <= row["through"]
+    return ActWords(about, f"version {row['through']} of {ident} is charged already" if charged else "")
 
 
 async def _approve_proposal(client: Client, org: str, args: Mapping[str, Any], __: int) -> ActWords:
@@ -229,6 +264,8 @@ READERS: Mapping[str, Reader] = {
     "datasets.register": _register_dataset,
     "datasets.new_version": _change_dataset,
     "datasets.set_approvers": _change_dataset,
+    "accounts.set_caps": _set_caps,
+    "accounts.begin": _begin_account,
     "jobs.propose": _propose_job,
 }
 """Call -> what reads of the ledger what it is about, and whether it can succeed."""

@@ -272,6 +272,35 @@ def test_a_vote_that_waits_says_what_is_voted_on_and_when_it_is_too_late(town: T
     assert f"IT CAN NO LONGER SUCCEED: proposal {seq} was withdrawn or stopped, or has expired" in told
 
 
+def test_raising_a_cap_waits_for_a_second_key_and_lowering_one_does_not(town: Town) -> None:
+    town.type(ADMIN, "org", "eyes", "accounts", "2")
+    caps = ("dataset", "caps", "bureau/data")
+    assert town.type(STEWARD, *caps, "--epsilon", "9", "--figures", "50").exit_code == Exit.NOTED
+    said = " ".join(town.type(SECOND, "org", "pending").output.split())
+    assert "what figures about bureau/data may give away: epsilon 8 to 9, figures 200 to 50" in said
+    assert town.type(SECOND, *caps, "--epsilon", "9", "--figures", "50").exit_code == 0
+    assert town.world.ask("accounts.caps_of", id="bureau/data")["epsilon"] == 9 * 10**9
+    assert town.type(STEWARD, *caps, "--grantee-epsilon", "1").exit_code == 0
+    assert town.world.ask("accounts.caps_of", id="bureau/data")["grantee_epsilon"] == 10**9
+
+
+def test_an_account_that_is_begun_waits_and_is_marked_where_its_version_is_charged(town: Town) -> None:
+    world = town.world
+    args = {"schema": world.declare("bureau"), "root": bytes(32), "size_bucket": ""}
+    world.do("bureau", "datasets.new_version", id="bureau/data", **args)
+    town.type(ADMIN, "org", "eyes", "accounts", "2")
+    begin = ("dataset", "begin-account", "bureau/data", "--version", "2", "--because", "other people")
+    assert town.type(STEWARD, *begin).exit_code == Exit.NOTED
+    told = town.type(SECOND, "org", "pending").output
+    assert "the account of bureau/data begins anew with version 2" in " ".join(told.split())
+    assert "SUCCEED" not in told
+    nothing = {"epsilon": 0, "delta": 0, "rho": 0}
+    row = {"spent": nothing, "reserved": nothing, "through": 2}
+    world.put("accounts", "accounts", ("bureau/data", 1), row)
+    told = " ".join(town.type(SECOND, "org", "pending").output.split())
+    assert "IT CAN NO LONGER SUCCEED: version 2 of bureau/data is charged already" in told
+
+
 def test_a_source_among_arguments_is_counted_and_not_printed_whole(town: Town) -> None:
     key = seeded("bureau/admin2")
     town.world.do("bureau", "orgs.add_key", key=key.public, roles=["admin"], proof=proof_of(key, "bureau"))
