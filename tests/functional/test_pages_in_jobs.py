@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import shake_256
 from pathlib import Path
@@ -315,3 +316,49 @@ def test_the_standard_join_counts_and_tells_each_owner_its_own_rows(running: Run
         kept = json.loads((running.consortium.org(org).path / "agent/joins" / f"{job}.json").read_text())
         (ids,) = kept["joins"].values()
         assert sorted(int(each[1:]) for each in ids) == expected
+
+
+def test_of_two_jobs_that_race_for_the_last_figures_of_a_column_one_runs(running: Running) -> None:
+    """Both are proposed at the same moment, by two processes, and the account has room for one."""
+    first = running.job("own-figures")
+    for program in running.proposed:
+        running.job(program)
+    asked = json.dumps({"job": first})
+    booking = json.loads(running.say("bank", "call", "accounts", "booking_of", "--args", asked, "--json"))[
+        "result"
+    ]
+    (needed,) = [
+        one["figures"]["age"] for one in booking["charges"] if one["dataset"] == "registry/residents"
+    ]
+    spent = released(running)
+    running.say("registry", "dataset", "caps", "registry/residents", "--figures", str(spent + needed))
+    words = ["job", "propose", "--program", "own-figures", "--purpose", "research", *INPUTS, *LONG, "--json"]
+    with ThreadPoolExecutor(2) as both:
+        told = [
+            one.result()
+            for one in [
+                both.submit(assent, *words, "--as", running.consortium.org("bank").path, seconds=200)
+                for _ in range(2)
+            ]
+        ]
+    jobs = [json.loads(one.stdout)["job"] for one in told if one.returncode == 0]
+    ends = [
+        assent(
+            "job", "watch", job, "--timeout", "180", "--as", running.consortium.org("bank").path, seconds=200
+        )
+        for job in jobs
+    ]
+    assert [one.returncode for one in [*told, *ends]].count(0) == len(jobs) + 1, (told, ends)
+    assert all("ACCOUNT_FIGURES" in one.stdout + one.stderr for one in [*told, *ends] if one.returncode != 0)
+    assert released(running) == spent + needed
+    refused = running.say("bank", *words, fails=True)
+    assert "ACCOUNT_FIGURES" in refused
+    assert f"column age: 0 figures left, asked {needed}" in refused
+
+
+def released(running: Running) -> int:
+    """Return how many figures of the residents' age were released; open jobs hold none."""
+    account = json.loads(running.say("registry", "dataset", "account", "registry/residents", "--json"))
+    (age,) = [one for one in account["columns"] if one["name"] == "age"]
+    assert age["reserved"] == 0
+    return int(age["spent"])
