@@ -422,11 +422,6 @@ PLANTS: dict[str, Plant] = {
         "    found = version\n    for first in begun.get(id, []):",
         "a new version of the same rows has an account of its own",
     ),
-    "charged-version-begins-anew": _without(
-        "accounts",
-        'require(version > account_row(id, first)["through"], "VERSION_CHARGED")',
-        "what a version gave away is forgotten",
-    ),
     "consumed-twice": Plant(
         "accounts",
         '        move(sums, booking["grantee"], "reserved", "spent")',
