@@ -35,7 +35,7 @@ def set_caps(dice: Dice) -> Drawn:
     method = "set_caps" if dice.often(0.7) else "lower_caps"
     if method == "lower_caps" and dice.often(0.7):
         now = dice.model.caps_for(ident)
-        caps = {name: now[name] - dice.chance.randint(0, now[name] // 3) for name in names}
+        caps = {name: dice.chance.randint(now[name] // 8, now[name]) for name in names}
     who = owner if dice.often(0.97) else dice.member()
     return dice.signer(who, "steward"), f"accounts.{method}", {"id": ident, "caps": caps}
 

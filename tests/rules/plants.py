@@ -433,11 +433,13 @@ PLANTS: dict[str, Plant] = {
         'require(name not in now or caps[name] <= now[name], "CAP_RAISED")',
         "who may lower a cap raises it past the second key",
     ),
-    "caps-below-what-is-spent": Plant(
+    "caps-stay-above-what-is-spent": Plant(
         "accounts",
-        '        counted[column] = max(most["figures"] - row["spent"] - row["reserved"], 0)',
-        '        counted[column] = most["figures"] - row["spent"] - row["reserved"]',
-        "less than nothing is left",
+        '        require(name not in now or caps[name] <= now[name], "CAP_RAISED")\n',
+        '        require(name not in now or caps[name] <= now[name], "CAP_RAISED")\n'
+        '    spent = account_row(id, first_of(id, record["version"]))["spent"]\n'
+        '    require(caps.get("epsilon", 10**12) >= spent["epsilon"], "CAP_RAISED")\n',
+        "an owner cannot stop what is given away already",
     ),
     "figures-are-not-summed": Plant(
         "accounts",
