@@ -75,7 +75,7 @@ def ask(dice: Dice) -> Drawn:
 
 
 def spend(dice: Dice) -> Drawn:
-    """Propose a job that is charged: figures with noise of joined rows, of each owner's income."""
+    """Propose a job that is charged: a figure with noise of each owner's income, now and then one without."""
     model = dice.model
     usable = [
         g for g in model.grants.values() if g.status == "active" and "statistics" in g.terms["programs"]
@@ -87,7 +87,7 @@ def spend(dice: Dice) -> Drawn:
     names = list(dict.fromkeys([*chosen, org]))
     if org is None or len(chosen) < 2 or len(names) != 3:
         return None
-    uses = {"id": "join", "income": "aggregate"}
+    uses = {"id": "join", "income": "noisy"} | ({"age": "aggregate"} if dice.often(0.3) else {})
     parts = [
         {"grant": grant.id, "dataset": grant.dataset, "version": grant.version, "columns": uses}
         for grant in (by_owner[name] for name in chosen)

@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.rules.terms import USES
-
 if TYPE_CHECKING:
     from tests.unit.contracts.system.conftest import World
 
-NOISY = min(USES["aggregate-only"] - {"encrypted"})
 PARTIES = ("bank", "bureau", "registry")
 GIGA = 10**9
 ONE = bytes([1]) * 32
@@ -20,7 +17,7 @@ HOUR_MS = 3_600_000
 
 def charged(world: World) -> dict[str, Any]:
     """Return what makes a job release a figure with noise, of epsilon 1, of each dataset."""
-    columns = {"id": "join", "income": NOISY}
+    columns = {"id": "join", "income": "noisy"}
     return {"inputs": [world.use(f"bank/g-{name}", f"{name}/data", columns) for name in PARTIES]}
 
 

@@ -266,6 +266,34 @@ def use(world: World) -> Args:
     return {"id": "bank/g-bureau", "use": asked, "phase": "proposed"}
 
 
+def noisy_job(world: World) -> Args:
+    """A job that releases a figure with noise of each dataset."""
+    return job_of_uses(world, {"id": "join", "income": "noisy"})
+
+
+def exact_job(world: World) -> Args:
+    """A job that releases a figure without noise of each dataset."""
+    return job_of_uses(world, {"id": "join", "age": "aggregate"})
+
+
+def job_of_uses(world: World, columns: dict[str, str]) -> Args:
+    inputs = [world.use(f"bank/g-{name}", f"{name}/data", columns) for name in PARTIES]
+    return {"spec": world.spec(inputs=inputs)}
+
+
+def capped(cap: str) -> Callable[[World, Args], object]:
+    """An owner allows nothing more of one kind."""
+    return lambda w, _: w.do("bureau", "accounts.lower_caps", id="bureau/data", caps={cap: 0})
+
+
+def charged_too_much(over: dict[str, Any]) -> Callable[[World, Args], object]:
+    """What a job is charged at the bank is more than any account has room for."""
+    none = {"epsilon": 0, "delta": 0, "rho": 0, "figures": {}}
+    named = {"input": "d0", "grant": "bank/g-bank", "dataset": "bank/data", "version": 1, "owner": "bank"}
+    booking = {"grantee": "bank", "charges": [{**named, **none, **over}]}
+    return lambda w, args: w.put("accounts", "bookings", args["job"], booking)
+
+
 def begun_anew(world: World) -> Args:
     """A second version, which begins an account of its own."""
     args = {"schema": world.declare("bureau", [COLUMN]), "root": ONE, "size_bucket": ""}
@@ -941,6 +969,19 @@ CASES: dict[tuple[str, str], Case] = {
     **{
         (f"accounts.{method}", "BAD_CAPS"): Case(args={"caps": {"rows": 1}})
         for method in ("set_caps", "lower_caps")
+    },
+    **{
+        ("jobs.propose", code): Case(args=noisy_job, before=capped(cap))
+        for code, cap in (("ACCOUNT_EPSILON", "epsilon"), ("ACCOUNT_DELTA", "delta"))
+    },
+    ("jobs.propose", "ACCOUNT_FIGURES"): Case(args=exact_job, before=capped("figures")),
+    **{
+        ("jobs.accept", code): Case(before=charged_too_much(charge))
+        for code, charge in (
+            ("ACCOUNT_EPSILON", {"epsilon": 10**12, "rho": 10**24}),
+            ("ACCOUNT_DELTA", {"delta": 10**16}),
+            ("ACCOUNT_FIGURES", {"figures": {"age": 10**7}}),
+        )
     },
     ("accounts.lower_caps", "CAP_RAISED"): Case(args={"caps": {"figures": 201}}),
     ("accounts.begin", "TEXT_TOO_LONG"): Case(args={"reason": "x" * 257}),
