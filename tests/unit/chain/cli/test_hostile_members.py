@@ -166,7 +166,14 @@ STATE |= {
     "accounts.figures": {"spent": 1, "reserved": 0},
 }
 """What a dataset gave away; a grantee that nobody lists would be told as missing."""
-POLICY = {"rule": EVIL, "votes": 1}
+VIEWS: dict[str, Any] = {
+    "votes_needed": 1,
+    "policy_of": {"rule": EVIL, "votes": 1},
+    "derive": {"charges": dict.fromkeys(("b", "c"), {**NOISE, "epsilon": 1, "figures": {EVIL: 1}})},
+    "fault_of": EVIL,
+    "left": {"epsilon": 0, "delta": 0, "figures": {EVIL: 0}},
+}
+"""What views answer; the others with the record that has every field."""
 RETURNS = {
     "governance.propose": 1, "lifecycle.propose": 1, "lifecycle.set_access": 1, "lifecycle.commit": 1,
     "governance.commit": 1, "lifecycle.publish": bytes.fromhex(HASH), "datasets.withdraw": 0,
@@ -197,7 +204,7 @@ def spoken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Spoken:
         return STATE.get(f"{contract}.{name}", LEDGER)
 
     async def view(_: Client, __: str, method: str, ___: Any) -> Any:
-        return 1 if method == "votes_needed" else POLICY if method == "policy_of" else LEDGER
+        return VIEWS.get(method, LEDGER)
 
     async def entries(_: Client, __: str, name: str, *___: Any) -> AsyncIterator[tuple[Any, Any]]:
         record = LEDGER | {"schema": bytes.fromhex(HASH)} if name == "schemas" else LEDGER
