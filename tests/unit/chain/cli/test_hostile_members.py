@@ -169,7 +169,7 @@ STATE |= {
 VIEWS: dict[str, Any] = {
     "votes_needed": 1,
     "policy_of": {"rule": EVIL, "votes": 1},
-    "derive": {"charges": dict.fromkeys(("b", "c"), {**NOISE, "epsilon": 1, "figures": {EVIL: 1}})},
+    "derive": {"charges": {name: {**NOISE, "epsilon": 1, "figures": {EVIL: 1}} for name in ("b", "c")}},
     "fault_of": EVIL,
     "left": {"epsilon": 0, "delta": 0, "figures": {EVIL: 0}},
 }
