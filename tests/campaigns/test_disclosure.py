@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from privcompute.pages import steps
 from privcompute.pages.groups import ExactFigures
-from tests.campaigns import disclosure
+from tests.campaigns import disclosure, record
 from tests.campaigns.attacks import ATTACKS, Attack
 from tests.campaigns.disclosure import Outcome, interval, table, tried
 
@@ -58,6 +59,17 @@ def test_an_attack_above_its_guess_fails_the_campaign(
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["size"] == "1 attacks, 200 trials each"
     assert result["failures"] == [f"twin groupings: {result['figures']['twin groupings']}"]
+
+
+def test_the_page_on_attacks_has_a_row_for_each_with_the_figures_on_record() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "attacks.md").read_text(encoding="utf-8")
+    entry = record.load()["disclosure"]
+    assert set(entry.figures) == set(BY_NAME)
+    for attack in ATTACKS:
+        figure = str(entry.figures[attack.name])
+        right, _, guess = figure.partition(", guess ")
+        cells = f"| | | `{figure.removeprefix('refused ')}` |" if not guess else f"| {right} | {guess} | |"
+        assert f"| {attack.name} | {attack.knows} {cells}" in page
 
 
 def test_a_table_names_the_code_of_what_is_always_refused() -> None:
