@@ -13,7 +13,7 @@ USUAL = {
     "epsilon": (0, 2 * 10**9, 8 * 10**9, 40 * 10**9),
     "grantee_epsilon": (10**9, 2 * 10**9, 10 * 10**9, 20 * 10**9),
     "delta": (0, 10**6, 2 * 10**6, 10**13),
-    "figures": (1, 5, 60, 400),
+    "figures": (1, 60, 2, 400),
 }
 ODD: tuple[dict[str, Any], ...] = (
     {},
@@ -87,7 +87,7 @@ def spend(dice: Dice) -> Drawn:
     names = list(dict.fromkeys([*chosen, org]))
     if org is None or len(chosen) < 2 or len(names) != 3:
         return None
-    uses = {"id": "join", "income": "noisy"} | ({"age": "aggregate"} if dice.often(0.3) else {})
+    uses = {"id": "join", "income": "noisy"} | ({"age": "aggregate"} if dice.often(0.5) else {})
     parts = [
         {"grant": grant.id, "dataset": grant.dataset, "version": grant.version, "columns": uses}
         for grant in (by_owner[name] for name in chosen)
