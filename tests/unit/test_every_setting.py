@@ -128,6 +128,9 @@ AGENTS = {
     "policy.refused_purposes": [POLICY],
     "policy.refused_organisations": [POLICY],
     "policy.min_joined_rows": [POLICY],
+    "policy.exact_pages": [
+        "unit/privcompute/job/test_exposure.py::test_an_owner_may_let_more_pages_ask_about_groups",
+    ],
     "policy.reveal_wait_ms": [f"{PATH}::test_a_grant_may_be_revoked_while_an_owner_waits_before_the_reveal"],
     "policy.jobs_at_once": [f"{PATH}::test_an_agent_with_two_slots_computes_two_jobs_at_once"],
     "policy.max_waiting_jobs": [

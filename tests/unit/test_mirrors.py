@@ -37,6 +37,9 @@ def folded(node: ast.expr, known: dict[str, Any]) -> Any:
         return known[node.id]
     if isinstance(node, ast.BinOp):
         return OPERATORS[type(node.op)](folded(node.left, known), folded(node.right, known))
+    if isinstance(node, ast.Dict):
+        keys = [folded(key, known) for key in node.keys if key is not None]
+        return dict(zip(keys, [folded(value, known) for value in node.values], strict=True))
     return ast.literal_eval(node)
 
 

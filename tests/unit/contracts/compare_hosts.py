@@ -1,17 +1,14 @@
 """A pytest plugin: what tests of contracts have the interpreter compute is computed by other hosts too.
 
-With `-p tests.unit.contracts.compare_hosts`, as `scripts/test` runs it, a replica follows every call of a
-`ContractRuntime`, `run_source`, `check_source` and `check_library` of these tests, on another host: another
-hash seed, -O, a deep stack, each CPython that `scripts/pythons` found. Which host a test is compared with is
-drawn by its name and the day, so that all take turns; `--all-hosts` compares each test with every one. A test
-fails when a receipt, verdict, IR hash or diagnostic differs by a byte.
+With `-p tests.unit.contracts.compare_hosts`, as `scripts/test` runs it, replicas follow every call of a
+`ContractRuntime`, `run_source`, `check_source` and `check_library` of these tests, one per host: another
+hash seed, -O, a deep stack, each CPython that `scripts/pythons` found. A test fails when a receipt, verdict,
+IR hash or diagnostic differs by a byte.
 """
 
 from __future__ import annotations
 
-import hashlib
 import sys
-import time
 from collections.abc import Generator, Sequence
 from functools import partial, partialmethod
 from pathlib import Path
@@ -52,11 +49,9 @@ def hosts() -> tuple[Host, ...]:
 class Comparison:
     """The interpreter's entrances, each followed by the replicas while a test of contracts runs."""
 
-    def __init__(self, *, all_hosts: bool) -> None:
+    def __init__(self) -> None:
         """Count what is compared, so that a comparison of nothing is seen."""
-        self._groups = [hosts()] if all_hosts else [(host,) for host in hosts()]
-        self._begun: dict[int, Replicas] = {}
-        self._turn = 0
+        self._begun: Replicas | None = None
         self.compared = 0
         self.active = False
         self._run, self._check = check.run_source, check.check_source
@@ -66,20 +61,15 @@ class Comparison:
 
     @property
     def replicas(self) -> Replicas:
-        """The replicas whose turn it is, which begin with the first question."""
-        if self._turn not in self._begun:
-            self._begun[self._turn] = Replicas(self._groups[self._turn])
-        return self._begun[self._turn]
-
-    def draw(self, test: str, day: int) -> None:
-        """Draw the hosts that a test is compared with."""
-        lot = hashlib.sha256(f"{day}/{test}".encode()).digest()
-        self._turn = int.from_bytes(lot[:8]) % len(self._groups)
+        """The replicas, which begin with the first question."""
+        if self._begun is None:
+            self._begun = Replicas(hosts())
+        return self._begun
 
     def close(self) -> None:
         """End the replicas."""
-        for replicas in self._begun.values():
-            replicas.close()
+        if self._begun is not None:
+            self._begun.close()
 
     def run_source(
         self,
@@ -153,15 +143,9 @@ def compared(path: Path) -> bool:
     return path.is_relative_to(here / "language") or path.is_relative_to(here / "system")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take what is asked for."""
-    parser.addoption("--all-hosts", action="store_true", help="compare each test of contracts on every host")
-    parser.addoption("--hosts-day", type=int, default=int(time.time()) // 86_400, help="draw as on that day")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Put the stand-ins in place before any test module is imported."""
-    comparison = Comparison(all_hosts=config.getoption("--all-hosts"))
+    comparison = Comparison()
     config.add_cleanup(comparison.close)
     config.stash[_COMPARISON] = comparison
     check.run_source = comparison.run_source
@@ -189,7 +173,6 @@ _COMPARISON = pytest.StashKey[Comparison]()
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Follow what a test of contracts computes, its fixtures included."""
     comparison = item.config.stash[_COMPARISON]
-    comparison.draw(item.nodeid, item.config.getoption("--hosts-day"))
     comparison.active = compared(item.path)
     try:
         return (yield)
@@ -223,8 +206,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Say what was compared with whom."""
     found = config.stash[_COMPARISON].compared
     words = f"compared {found} checks and calls on {len(hosts())} hosts"
-    if not config.getoption("--all-hosts"):
-        words += f", each test on one of them, drawn with --hosts-day {config.getoption('--hosts-day')}"
     if too_few(config, found):
         terminalreporter.write_line(f"{words}: at least {LEAST} were expected", red=True)
     elif found:

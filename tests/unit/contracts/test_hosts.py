@@ -15,16 +15,7 @@ import pytest
 
 from contracts import replicas as replicas_module
 from contracts.replicas import Host, Replicas, ReplicasDiffer
-from tests.unit.contracts import compare_hosts
-from tests.unit.contracts.compare_hosts import (
-    ELSEWHERE,
-    ROOT,
-    VERSIONS,
-    Comparison,
-    compared,
-    hosts,
-    other_pythons,
-)
+from tests.unit.contracts.compare_hosts import ELSEWHERE, ROOT, VERSIONS, compared, hosts, other_pythons
 
 TESTS = Path(__file__).parent
 
@@ -41,27 +32,12 @@ def compare(*files: str, options: tuple[str, ...] = ()) -> subprocess.CompletedP
 
 def test_what_tests_compute_is_compared_on_every_host_by_whichever_worker_runs_them() -> None:
     files = ["tests/unit/contracts/test_messages.py", "tests/unit/contracts/language/test_interfaces.py"]
-    done = compare(*files, options=("--all-hosts",))
+    done = compare(*files)
     assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-1_000:]
     said = re.search(r"compared (\d+) checks and calls on (\d+) hosts", done.stdout)
     assert said is not None
     assert int(said[1]) > 50
     assert int(said[2]) == len(hosts())
-
-
-def test_without_all_hosts_each_test_is_compared_on_one_and_all_take_turns(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    three = tuple([Host(seed, (), 1_000, sys.executable) for seed in "123"])
-    monkeypatch.setattr(compare_hosts, "hosts", lambda: three)
-    drawn = Comparison(all_hosts=False)
-    turns = []
-    for day in (20_000, 20_001):
-        for number in range(40):
-            drawn.draw(f"tests/unit/contracts/test_x.py::test_{number}", day)
-            turns.append(drawn._turn)
-    assert {*turns[:40]} == {*turns[40:]} == {0, 1, 2}
-    assert turns[:40] != turns[40:]
 
 
 def test_every_supported_cpython_of_this_machine_took_part() -> None:

@@ -55,6 +55,7 @@ MORE = {
     "job preflight": JOB,
     "program check": ["--org", "bank", "--input", "a=a/b@1"],
     "grant request": GRANT,
+    "dataset caps": ["--epsilon", "1"],
 }
 """What a command takes from options or a file."""
 
