@@ -234,7 +234,9 @@ class Labels:
 
     def _spread(self, node: int, labels: Sequence[Label]) -> Spread:
         name, attrs = self.graph.name(node), self.graph.attrs[node]
-        if name == "clip":
+        if name == "clip":  # a column's own cells lie in range, where clip does what it says
+            if labels[0].spread is None and not labels[0].only("raw"):
+                return None
             return held(read_number(attrs[0]), read_number(attrs[1]), self._real(node))
         return through(name, [label.spread for label in labels], self._real(node))
 

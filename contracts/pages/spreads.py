@@ -3,7 +3,8 @@
 A spread is an interval of public bounds, or the domain of a column that is not registered yet to a power (1,
 or 2 for squares), or None when nothing bounds the cell. Intervals hold what shares hold: bounds of reals lie
 on multiples of 2^-16, outwards, and a step that rounds widens them by its error
-(privcompute/pages/README.md).
+(privcompute/pages/README.md). What may leave the range of shares has no spread: there 2^63 - 1 and one more
+are far apart, so no interval of exact numbers says how far a comparison or a rounded product can vary.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ Spread = Interval | Domain | None
 BIT = Interval(Fraction(0), Fraction(1))
 ULP = Fraction(1, 1 << 16)
 """The step of reals on shares."""
+WHOLE_MOST, REAL_MOST = Fraction(1 << 46), Fraction(1 << 30)
+"""Magnitudes up to which every primitive is right on shares, of whole numbers and of reals."""
 _PRODUCT_ERROR = 4 * ULP
 """Of a product, beside 2^-32 of its value."""
 _SIGMOID = Interval(-6 * ULP, 1 + 6 * ULP)
@@ -54,8 +57,10 @@ def hull(parts: Sequence[Spread]) -> Spread:
     return Interval(min(part.low for part in bounds), max(part.high for part in bounds))
 
 
-def held(low: Fraction, high: Fraction, real: bool) -> Interval:
-    """Return what cells between two bounds are between on shares."""
+def held(low: Fraction, high: Fraction, real: bool) -> Spread:
+    """Return what cells between two bounds are between on shares; None where they may leave their range."""
+    if max(abs(low), abs(high)) > (REAL_MOST if real else WHOLE_MOST):
+        return None
     if not real:
         return Interval(low, high)
     return Interval(floor(low / ULP) * ULP, ceil(high / ULP) * ULP)
@@ -63,10 +68,10 @@ def held(low: Fraction, high: Fraction, real: bool) -> Interval:
 
 def through(name: str, parts: Sequence[Spread], real: bool) -> Spread:
     """Return the spread of what a primitive makes of cells with these; `real` says whether that is real."""
-    if name in ("less", "less_equal", "equal", "is", "and", "or", "not", "cut", "one_hot", "bins"):
+    if name in ("less", "less_equal", "equal", "is", "and", "or", "not", "one_hot", "bins"):
         return BIT
-    if name == "sigmoid":
-        return _SIGMOID
+    if name in ("cut", "sigmoid"):  # several comparisons of one cell, which agree with one another in range
+        return None if parts[0] is None else BIT if name == "cut" else _SIGMOID
     if name == "where":
         return hull(parts[1:])
     if name in ("minimum", "maximum"):
@@ -74,7 +79,8 @@ def through(name: str, parts: Sequence[Spread], real: bool) -> Spread:
     if any(not isinstance(part, Interval) for part in parts):
         return None
     made = _arithmetic(name, [part for part in parts if isinstance(part, Interval)], real)
-    return None if made is None else _bounded(held(made.low, made.high, real))
+    bounds = None if made is None else held(made.low, made.high, real)
+    return _bounded(bounds) if isinstance(bounds, Interval) else None
 
 
 def _between(name: str, parts: Sequence[Spread]) -> Spread:
@@ -114,8 +120,7 @@ def squared(spread: Spread, real: bool) -> Spread:
         return None
     least = min(abs(spread.low), abs(spread.high)) if spread.low * spread.high > 0 else Fraction(0)
     error = made.high - max(spread.low**2, spread.high**2)
-    low = held(least**2 - error, made.high, real).low
-    return Interval(low, made.high)
+    return held(least**2 - error, made.high, real)
 
 
 def _bounded(made: Interval) -> Spread:

@@ -329,7 +329,7 @@ BEFORE_ANY_GRANT = {
     "noise on a greatest": (NOISY.format("greatest(rows.people.income)"), "NOISE_UNBOUNDED"),
     "noise on coefficients": (NOISY.format("rows.people.ill @ rows.people.income"), "NOISE_UNBOUNDED"),
     "noise once on what others see through": (
-        NOISY.format("sum(clip(rows.people.income - mean(rows.people.income), 0, 1))"),
+        NOISY.format("sum(where(rows.people.income > mean(rows.people.income), 1, 0))"),
         "NOISE_UNBOUNDED",
     ),
     "a branch": ("if sum(rows.people.ill) > 3:\n        pass", "SECRET_BRANCH"),
@@ -368,7 +368,7 @@ HONEST = {
     ),
     "counted comparisons with noise": NOISY.format("count(rows.people.debt > rows.loans.limit)"),
     "a noisy mean of what is computed": NOISY.format(
-        "mean(clip(rows.people.income * rows.loans.weight, 0, 9))"
+        "mean(clip(clip(rows.people.income, 0, 9) * clip(rows.loans.weight, 0, 9), 0, 9))"
     ),
     "a noisy threshold": NOISY.format("count(rows.people.income > 3.1)"),
     "a model that stays": (

@@ -232,3 +232,29 @@ def test_costs_are_formulas_of_rows() -> None:
     assert cost.profile == "rep3"
     assert cost.sent.value(sizes) < cost.sent.value(sizes | {"n:join1": 2_000})
     assert cost.memory.value(sizes) > 16 * 1_000
+
+
+BEYOND = '''"""Cells that shares may not hold, under noise."""
+
+
+def run(loans, people):
+    rows = join(loans, people)
+    bit = clip(rows.people.i, 0, 1)
+    far = bit + 2305843009213693952 + 2305843009213693952 + 2305843009213693952 + 2305843009213693951
+    part = real(clip(rows.people.i, 0 - 50000, 50000))
+    release(sum({}), to="bank", noise=laplace(epsilon=0.01), name="s")
+'''
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "maximum(far, 0)", "minimum(far, 0)", "clip(far, 0 - 5, 5)", "abs(far)", "where(bit > 0, far, 0)",
+        "part * part", "sigmoid(far)", "clip(rows.people.i * rows.people.i * rows.people.i, 0, 1)",
+    ],
+)  # fmt: skip
+def test_noise_covers_no_cell_that_may_leave_the_range_of_shares(cell: str) -> None:
+    """There 2^63 - 1 and one more are far apart: one row would show through however much noise."""
+    with pytest.raises(PageRefused, match="NOISE_UNBOUNDED"):
+        trace(BEYOND.format(cell), SCHEMAS)
+    assert trace(BEYOND.format("clip(bit + 7, 0, 5)"), SCHEMAS)
