@@ -16,7 +16,7 @@ import pytest
 from tests.simulation.campaign import replay_command, run
 from tests.simulation.storm import STEPS, simulate
 
-HERE_STEPS, HERE_SEEDS = STEPS // 2, 20
+HERE_STEPS, HERE_SEEDS = STEPS // 2, 40
 REPOSITORY = Path(__file__).parents[2]
 ONCE_FAILED: list[tuple[int, int | None, int]] = [
     # A disk that failed while a state was begun: the peer that sent the frame was banned for it.

@@ -68,7 +68,7 @@ def one_height(cluster: Cluster, submitter: Machine) -> None:
 
 
 @pytest.mark.parametrize("shown_to", SHOWN_TO)
-@pytest.mark.parametrize(("seed", "n"), [(1, 4), (4, 7)])
+@pytest.mark.parametrize(("seed", "n"), [(1, 4), (2, 4), (3, 4), (4, 7)])
 def test_no_correct_primary_is_passed_over_for_what_was_hidden(seed: int, n: int, shown_to: str) -> None:
     """One transaction at a time, for more than a tenure of each, all of them a liar's own."""
     cluster = hiding(seed, n, shown_to)
