@@ -46,10 +46,10 @@ def _imported_by_the_simulator() -> set[Path]:
     names = {".".join(name.split(".")[:depth]) for name in found for depth in range(1, name.count(".") + 2)}
     stems = [ROOT.joinpath(*name.split(".")) for name in names]
     paths = {path for stem in stems for path in (stem.with_suffix(".py"), stem / "__init__.py")}
-    return {path for path in paths - _uncalled() if path.exists()}
+    return {path for path in paths - uncalled() if path.exists()}
 
 
-def _uncalled() -> set[Path]:
+def uncalled() -> set[Path]:
     """Return what the simulator imports and none of its transactions calls.
 
     Its chain has all system contracts, but its clients only add, and change its nodes. What the others
