@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from chain.audit.text import utc
@@ -13,13 +14,8 @@ from chain.client.client import Client
 
 TEXT_CHARS, LIST_ITEMS = 160, 32
 """What of a text, and of a list of names, is shown; what is longer is counted."""
-CAP_UNITS: Mapping[str, int] = {
-    "epsilon": 10**9,
-    "grantee_epsilon": 10**9,
-    "delta": 10**18,
-    "figures": 1,
-}
-"""Cap of a disclosure account -> how many of the ledger's units make one."""
+CAP_DIGITS: Mapping[str, int] = {"epsilon": 9, "grantee_epsilon": 9, "delta": 18, "figures": 0}
+"""Cap of a disclosure account -> decimal places in which the ledger counts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +123,16 @@ async def _set_caps(client: Client, org: str, args: Mapping[str, Any], now: int)
         return ActWords(over=gone)
     caps: Any = await client.view("accounts", "caps_of", {"id": args["id"]})
     changes = [
-        f"{name} {caps[name] / CAP_UNITS[name]:g} to {cap / CAP_UNITS[name]:g}"
+        f"{name} {_decimal(caps[name], digits)} to {_decimal(cap, digits)}"
         for name, cap in args["caps"].items()
-        if name in CAP_UNITS
+        if (digits := CAP_DIGITS.get(name)) is not None
     ]
     return ActWords(f"what figures about {args['id']} may give away: {_names(changes)}")
+
+
+def _decimal(amount: int, digits: int) -> str:
+    """Return an amount of the ledger whole: who signs must see every digit."""
+    return f"{Decimal(amount).scaleb(-digits).normalize():f}"
 
 
 async def _begin_account(client: Client, org: str, args: Mapping[str, Any], now: int) -> ActWords:

@@ -163,8 +163,10 @@ async def _node_status(org: OrgFolder) -> dict[str, Any]:
         async with own_client(org, genesis, timeout_s=STATUS_S) as client:
             info = await client.request("getNodeInfo")
             info["stall"], info["notes"] = await _advice(client, org, info)
-            with contextlib.suppress(AssentError):  # a node that cannot say is not silent for that
+            try:
                 info["notes"] += await objections(client, org.name)
+            except AssentError as error:  # a node that cannot say this is not silent for that
+                info["notes"].append(f"whether others ask to replace our keys is not known: {error}")
     except AssentError as error:
         if running is None:
             other = f"{error}\n  " if isinstance(error, OtherChain | OtherScheme) else ""
