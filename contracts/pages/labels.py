@@ -26,7 +26,7 @@ from contracts.pages.graph import Graph
 from contracts.pages.limits import ATOMS_MAX, GAS_LABEL
 from contracts.pages.numbers import read_number
 from contracts.pages.paying import Payer
-from contracts.pages.spreads import BIT, Domain, Interval, Spread, held, hull, squared, through
+from contracts.pages.spreads import BIT, Domain, Interval, Spread, held, hull, in_range, squared, through
 from contracts.pages.types import Shape, Size, is_rows
 
 Columns = int
@@ -192,14 +192,15 @@ class Labels:
             return BIT if read.kind == "bit" else None
         if not read.low:
             return Domain(column, 1)
-        return held(read_number(read.low), read_number(read.high), read.kind == "real")
+        real = read.kind == "real"
+        return in_range(held(read_number(read.low), read_number(read.high), real), real)
 
     # --- rules, by the name in the table's column `flow` -------------------------------------------------
     def _of_public(self, node: int, _labels: Sequence[Label]) -> Label:
         if self.graph.name(node) == "step":
             return EMPTY
         value = read_number(self.graph.attrs[node][0])
-        return Label(spread=held(value, value, self._real(node)))
+        return Label(spread=self._in_range(node, held(value, value, self._real(node))))
 
     def _real(self, node: int) -> bool:
         """Tell whether cells are real on shares, so rounded; those of columns without a schema may be."""
@@ -233,12 +234,17 @@ class Labels:
         )
 
     def _spread(self, node: int, labels: Sequence[Label]) -> Spread:
-        name, attrs = self.graph.name(node), self.graph.attrs[node]
-        if name == "clip":  # a column's own cells lie in range, where clip does what it says
-            if labels[0].spread is None and not labels[0].only("raw"):
-                return None
-            return held(read_number(attrs[0]), read_number(attrs[1]), self._real(node))
-        return through(name, [label.spread for label in labels], self._real(node))
+        """Return the spread of cells that are right on shares, as what compares cells twice needs them."""
+        name, attrs, real = self.graph.name(node), self.graph.attrs[node], self._real(node)
+        if name in ("clip", "cut", "sigmoid") and labels[0].spread is None and not labels[0].only("raw"):
+            return None  # a column's own cells lie in range
+        if name == "clip":
+            return self._in_range(node, held(read_number(attrs[0]), read_number(attrs[1]), real))
+        return self._in_range(node, through(name, [label.spread for label in labels], real))
+
+    def _in_range(self, node: int, spread: Spread) -> Spread:
+        """Return a spread, None beyond the range of shares; what may be real is judged once that is known."""
+        return in_range(spread, self.graph.cells[node].kind == "real")
 
     def _of_key(self, node: int, labels: Sequence[Label]) -> Label:
         """Registered categories and bins choose groups; any other text, as an identifier, chooses rows."""
@@ -281,7 +287,7 @@ class Labels:
         one, other = self.graph.args[node]
         label = labels[0]
         if one == other and label.only("raw") and label.raw:
-            square = squared(label.spread, self._real(node))
+            square = self._in_range(node, squared(label.spread, self._real(node)))
             return Label(square=label.raw, match=label.match, crossed=label.crossed, spread=square)
         return self._of_local(node, labels)
 
@@ -313,10 +319,12 @@ class Labels:
             return self._of_cross(node, labels)
         counted = graph.name(node) == "group_count"
         summand = EMPTY if counted else labels[0]
-        chooses = merged(labels if counted else labels[1:])
+        choosing = labels if counted else labels[1:]
+        chooses = merged(choosing)
         every = merged([summand, chooses])
         parts: tuple[SummedCells, ...] = ()
-        if not every.crossed and graph.homes[node] == -1:
+        in_bounds = all(label.spread is not None for label in choosing)
+        if in_bounds and not every.crossed and graph.homes[node] == -1:
             parts = (_ONE,) if counted else tuple(self._parts(graph.args[node][0]))
         choice = self._choice(node, labels)
         return self._atom(node, parts, choice, _summed(summand, chooses, every), every.atoms)

@@ -57,10 +57,16 @@ def hull(parts: Sequence[Spread]) -> Spread:
     return Interval(min(part.low for part in bounds), max(part.high for part in bounds))
 
 
-def held(low: Fraction, high: Fraction, real: bool) -> Spread:
-    """Return what cells between two bounds are between on shares; None where they may leave their range."""
-    if max(abs(low), abs(high)) > (REAL_MOST if real else WHOLE_MOST):
-        return None
+def in_range(spread: Spread, real: bool) -> Spread:
+    """Return the spread of cells that shares hold; None where they may leave the range of shares."""
+    if isinstance(spread, Interval):
+        most = REAL_MOST if real else WHOLE_MOST
+        return spread if max(abs(spread.low), abs(spread.high)) <= most else None
+    return spread
+
+
+def held(low: Fraction, high: Fraction, real: bool) -> Interval:
+    """Return what cells between two bounds are between on shares."""
     if not real:
         return Interval(low, high)
     return Interval(floor(low / ULP) * ULP, ceil(high / ULP) * ULP)
@@ -68,19 +74,20 @@ def held(low: Fraction, high: Fraction, real: bool) -> Spread:
 
 def through(name: str, parts: Sequence[Spread], real: bool) -> Spread:
     """Return the spread of what a primitive makes of cells with these; `real` says whether that is real."""
-    if name in ("less", "less_equal", "equal", "is", "and", "or", "not", "one_hot", "bins"):
+    if name in ("less", "less_equal", "equal", "is", "cut", "one_hot", "bins"):
         return BIT
-    if name in ("cut", "sigmoid"):  # several comparisons of one cell, which agree with one another in range
-        return None if parts[0] is None else BIT if name == "cut" else _SIGMOID
+    if name in ("and", "or", "not"):
+        return None if None in parts else BIT
+    if name == "sigmoid":
+        return _SIGMOID
     if name == "where":
-        return hull(parts[1:])
+        return None if parts[0] is None else hull(parts[1:])
     if name in ("minimum", "maximum"):
         return _between(name, parts)
     if any(not isinstance(part, Interval) for part in parts):
         return None
     made = _arithmetic(name, [part for part in parts if isinstance(part, Interval)], real)
-    bounds = None if made is None else held(made.low, made.high, real)
-    return _bounded(bounds) if isinstance(bounds, Interval) else None
+    return None if made is None else _bounded(held(made.low, made.high, real))
 
 
 def _between(name: str, parts: Sequence[Spread]) -> Spread:
@@ -120,7 +127,8 @@ def squared(spread: Spread, real: bool) -> Spread:
         return None
     least = min(abs(spread.low), abs(spread.high)) if spread.low * spread.high > 0 else Fraction(0)
     error = made.high - max(spread.low**2, spread.high**2)
-    return held(least**2 - error, made.high, real)
+    low = held(least**2 - error, made.high, real).low
+    return Interval(low, made.high)
 
 
 def _bounded(made: Interval) -> Spread:

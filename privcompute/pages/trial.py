@@ -142,10 +142,6 @@ def try_out(
     return Trial(tuple(figures), kept, runs[0].rows, max(local.rounds), max(local.sent_bytes), warnings)
 
 
-def _ends(figure: Mapping[str, Any]) -> list[Any]:
-    return [figure["interval"][end] for end in ("low", "high")] if "interval" in figure else []
-
-
 def _said(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Return a result's value as an array: NaN in every cell of what is hidden, in whatever depth."""
     if value is None or not shape:

@@ -136,7 +136,16 @@ PLANTS: dict[str, Plant] = {
     "a join forgets its ids": _labels(
         "match=every.values | every.match, spread=BIT", "match=every.match, spread=BIT"
     ),
-    "noise covers sums of any size": _labels("if not every.crossed and graph.homes", "if graph.homes"),
+    "noise covers sums of any size": _labels(
+        "if in_bounds and not every.crossed and graph.homes", "if in_bounds and graph.homes"
+    ),
+    "noise covers cells that leave the range of shares": _labels(
+        "return self._in_range(node, through(name, [label.spread for label in labels], real))",
+        "return through(name, [label.spread for label in labels], real)",
+    ),
+    "noise covers groups that are no bits": _labels(
+        "in_bounds = all(label.spread is not None for label in choosing)", "in_bounds = True"
+    ),
     # --- releases
     "single rows are aggregates": _releases('"rows": {"row": "plain"', '"rows": {"row": "aggregate"'),
     "other figures are aggregates": _releases('        "figure": "plain",', '        "figure": "aggregate",'),

@@ -328,6 +328,18 @@ BEFORE_ANY_GRANT = {
     ),
     "noise on a greatest": (NOISY.format("greatest(rows.people.income)"), "NOISE_UNBOUNDED"),
     "noise on coefficients": (NOISY.format("rows.people.ill @ rows.people.income"), "NOISE_UNBOUNDED"),
+    "noise on cells that leave the range of shares": (
+        NOISY.format("sum(maximum(clip(rows.people.age, 0, 1) + 70368744177664 + 70368744177664, 0))"),
+        "NOISE_UNBOUNDED",
+    ),
+    "noise on groups that are no bits there": (
+        NOISY.format("count(rows, by=bins(rows.people.age + 4611686018427387904, edges=[0, 5, 9]))"),
+        "NOISE_UNBOUNDED",
+    ),
+    "noise once on what others see through, clipped": (
+        NOISY.format("sum(clip(rows.people.income - mean(rows.people.income), 0, 1))"),
+        "NOISE_UNBOUNDED",
+    ),
     "noise once on what others see through": (
         NOISY.format("sum(where(rows.people.income > mean(rows.people.income), 1, 0))"),
         "NOISE_UNBOUNDED",

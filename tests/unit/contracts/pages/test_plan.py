@@ -251,6 +251,9 @@ def run(loans, people):
     [
         "maximum(far, 0)", "minimum(far, 0)", "clip(far, 0 - 5, 5)", "abs(far)", "where(bit > 0, far, 0)",
         "part * part", "sigmoid(far)", "clip(rows.people.i * rows.people.i * rows.people.i, 0, 1)",
+        "bins(far, edges=[0, 5, 9])[:, 0]", "where(bins(far, edges=[0, 5, 9])[:, 0], 1, 0)",
+        "bit, by=bins(far, edges=[0, 5, 9])", "bit, where=bins(far, edges=[0, 5, 9])[:, 0]",
+        "bit, where=~bins(far, edges=[0, 5, 9])[:, 0]",
     ],
 )  # fmt: skip
 def test_noise_covers_no_cell_that_may_leave_the_range_of_shares(cell: str) -> None:

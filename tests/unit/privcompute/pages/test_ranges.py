@@ -21,6 +21,8 @@ WARNED = [
     "sum(a.age * a.debt) / sum(a.debt, where=a.age > 30)",
     "sum(a.age / (a.debt * a.debt))",
     "sum(a.age) / (0 - sum(0 - a.debt))",
+    "sum(a.age / (a.income * a.income))",
+    "sum(a.age / (a.debt * a.debt * a.debt))",
 ]
 QUIET = [
     "sum(a.debt) / sum(a.age)",
