@@ -611,12 +611,26 @@ def _noisy_weights(world: World) -> Said:
     return replace(said, guess=world.truth if world.random.random() < allowed else 1 - world.truth)
 
 
+def _overflow(world: World) -> Said:
+    """Numbers so large that one more is far away on shares: noise of any size would not hide which it was."""
+    marks = world.rare.astype(np.int64)
+
+    def ask() -> int | None:
+        far = " + ".join(["2305843009213693952"] * 3 + ["2305843009213693951"])
+        figure = f"sum(maximum(where(rows.clubs.w > 0, rows.people.score, 0) + {far}, 0))"
+        value = world.ask(figure, epsilon=0.01, clubs=world.clubs(w=marks))["f0"]
+        return int(abs(float(value)) > 2.0**40)
+
+    return tried(world, ask)
+
+
 ATTACKS = (
     Attack("one figure with noise", "every other answer; epsilon 1", _one_noisy),
     Attack("averaging", "every other answer; epsilon 1 three times", _averaging),
     Attack("averaging over two jobs", "every other answer; epsilon 0.5 twice", _averaging_jobs),
     Attack("grantees that pool noise", "every other answer; epsilon 0.5 each", _pooled_noise),
     Attack("crafted weights with noise", "weights that leave one person; epsilon 1", _noisy_weights),
+    Attack("overflow under noise", "weights that leave one person; epsilon 0.01", _overflow),
     Attack("differencing", "who is rare", _differencing),
     Attack("difference of three figures", "who is rare", _three_figures),
     Attack("parts of all but one", "all parts, the total", _parts),
