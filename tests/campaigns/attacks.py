@@ -603,7 +603,7 @@ def _noisy_weights(world: World) -> Said:
     marks = world.rare.astype(np.int64)
 
     def ask() -> int | None:
-        figure = "sum(clip(rows.people.score * rows.clubs.w, 0, 1))"
+        figure = "sum(clip(rows.people.score, 0, 1) * clip(rows.clubs.w, 0, 1))"
         return int(float(world.ask(figure, epsilon=1.0, clubs=world.clubs(w=marks))["f0"]) > 0.5)
 
     said = tried(world, ask)

@@ -86,7 +86,7 @@ class Consortium:
                 self.epsilon[account] = spent
             return figures
         except PageRefused as refused:
-            raise Refused("REJECTED_PAGE") from refused
+            raise Refused(refused.diagnostics[0].rule) from refused
         except JobRefusal as refused:
             raise Refused(refused.reason) from refused
         except AssentError as error:
