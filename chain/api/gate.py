@@ -25,6 +25,8 @@ from chain.api.turns import Ask, Metered
 
 WRITE_BUFFER_BYTES = 16_384
 """What may wait in a transport while the next request is read."""
+PIECE_BYTES = 65_536
+"""What is handed to a transport at once: TLS would copy a whole answer, and keep it until it is read."""
 LINGER_S = 2.0
 """After a refusal what still comes is read and dropped, so that the refusal arrives."""
 HAND_OVER_S = 10.0
@@ -49,6 +51,8 @@ class Gate(asyncio.Protocol):
         self._raw_head = b""
         self._pieces: list[bytes | bytearray] = []
         """Of the present body."""
+        self._unsent = memoryview(b"")
+        """Of the present answer."""
         self._due = 0
         """Bytes of it that are still to come."""
         self._began = 0.0
@@ -126,7 +130,7 @@ class Gate(asyncio.Protocol):
         if self._feed is not None:
             self._feed.protocol.resume_writing()
         elif self._state is ConnectionState.WRITING:
-            self._over()
+            self._write_on()
 
     # --- the head ----------------------------------------------------------------------------------
 
@@ -329,7 +333,14 @@ class Gate(asyncio.Protocol):
     def _send(self, answer: bytes) -> None:
         self._enter(ConnectionState.WRITING, None)
         self.sending(len(answer))
-        self._transport.write(answer)
+        self._unsent = memoryview(answer)
+        self._write_on()
+
+    def _write_on(self) -> None:
+        """Hand the transport as much as it takes; the next request comes when that is all."""
+        while self._unsent and not self._writing_paused:
+            piece, self._unsent = self._unsent[:PIECE_BYTES], self._unsent[PIECE_BYTES:]
+            self._transport.write(piece)
         if not self._writing_paused:
             self._over()
 
@@ -430,7 +441,7 @@ class Gate(asyncio.Protocol):
 
     def _forget(self) -> None:
         self._pieces.clear()
-        self._head, self.rest = bytearray(), bytearray()
+        self._head, self.rest, self._unsent = bytearray(), bytearray(), memoryview(b"")
         self._door.bodies.give_back(self._body)
         if self._ask is not None:
             self._ask.cancel()

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from chain.api.framing import CALLS_PER_REQUEST_MAX
-from chain.api.gate import Gate
+from chain.api.gate import PIECE_BYTES, WRITE_BUFFER_BYTES, Gate
 from chain.api.sockets import SUBSCRIPTIONS_PER_SOCKET_MAX
 from tests.unit.chain.api.rpc_port import Connection, Port, a_call, get, head, post, serving
 
@@ -261,6 +261,17 @@ async def test_who_does_not_read_his_answer_is_closed_in_time_and_his_memory_is_
         port.pass_time(2.0)
         await port.until(lambda: not port.server.door.gates)
         assert (port.held("answer_bytes"), port.dropped("rpc_slow_readers")) == (0, 1)
+        slow.close()
+
+
+async def test_of_an_answer_that_nobody_reads_a_transport_holds_no_more_than_a_piece() -> None:
+    """A transport of TLS would keep it in the clear, enciphered, and in what it hands on."""
+    async with serving(**LARGE, transfer_timeout_ms=60_000) as port:
+        slow = SlowReader(port)
+        await slow.ask(LARGE_ANSWER)
+        await port.until(lambda: states(port) == ["WRITING"])
+        (gate,) = port.server.door.gates
+        assert gate._transport.get_write_buffer_size() <= PIECE_BYTES + WRITE_BUFFER_BYTES
         slow.close()
 
 
