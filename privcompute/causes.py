@@ -469,6 +469,14 @@ _OF_PEERS = (
         "limit",
     ),
     _row(
+        "JOB_TOO_LARGE",
+        "{by} estimates, from the sizes that are registered, that the job takes more than the {limit} MiB of "
+        "memory that its agent allows.",
+        "see the estimate: assent job preflight; ask for fewer rows or columns, or ask its operator to raise "
+        "policy.job_memory_max_mib of agent.toml",
+        "limit",
+    ),
+    _row(
         "MPC_STALLED",
         "{by} waited in vain: {org}, {other} or the link between them stood still.",
         "the operators of both look at their agents and their network; then propose the job again",

@@ -70,6 +70,8 @@ class LocalPolicy(Section):
 
     The deadlines of a job (up to 30 days each) bound it as well; whichever comes first ends it.
     """
+    job_memory_max_mib: Annotated[int, within(256, 1_048_576, "MiB")] = 4_096
+    """Most memory that one job may take here beside the owner's own table, as far as known before."""
     keep_shares_ms: Annotated[int, within(0, 2_592_000_000, "milliseconds")] = 86_400_000
     """How long after a certificate this agent hands its sealed shares out again to the job's receivers."""
     max_party_rows: Annotated[int, within(1, BOUNDS.rows, "rows")] = 1_000_000

@@ -6,6 +6,7 @@ and one more: a job that is too large even then is refused before anybody reads 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import JobSpec
 from privcompute.pages.estimate import Estimate
 from privcompute.pages.work import PageWork
+
+MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,19 @@ def check_size(size: JobSize | None, spec: JobSpec, org: str, policy: LocalPolic
                 limit=policy.max_party_rows,
             )
     check_time(size, min(policy.job_time_max_ms, spec.raw["deadlines"]["run"]) // 1_000)
+    check_memory(size, policy.job_memory_max_mib)
+
+
+def check_memory(size: JobSize, limit_mib: int) -> None:
+    """Raise JobRefusal when a job takes more memory than so many MiB, as far as measured."""
+    least = math.ceil(size.least.least_memory / MIB)
+    if least > limit_mib:
+        raise JobRefusal(
+            "JOB_TOO_LARGE",
+            f"join and page take {least:,} MiB at least beside one's own table, and this agent allows "
+            f"{limit_mib:,} MiB (policy.job_memory_max_mib)",
+            limit=limit_mib,
+        )
 
 
 def check_time(size: JobSize, limit_s: int) -> None:

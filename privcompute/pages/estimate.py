@@ -39,6 +39,11 @@ class Estimate:
         """What it takes at least, as far as measured."""
         return self.seconds / FACTOR
 
+    @property
+    def least_memory(self) -> float:
+        """Bytes that it takes at least, as far as measured."""
+        return self.memory / FACTOR
+
 
 def of_join(brought: int, lists: int) -> Estimate:
     """Return what private joins of so many lists take, with so many rows in all, and the agent itself."""

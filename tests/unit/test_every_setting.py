@@ -142,6 +142,9 @@ AGENTS = {
     "policy.job_time_max_ms": [
         f"{PATH}::test_a_party_that_never_connects_holds_a_job_no_longer_than_the_owner_allows",
     ],
+    "policy.job_memory_max_mib": [
+        "unit/privcompute/job/test_size.py::test_a_job_that_needs_more_memory_than_we_allow_is_refused",
+    ],
     "policy.keep_shares_ms": [
         f"{PATH}::test_what_is_held_is_handed_out_from_the_reveal_to_the_end_of_its_time_and_always_the_same",
     ],

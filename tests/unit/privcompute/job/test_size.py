@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -66,6 +67,18 @@ def test_a_job_that_cannot_end_in_time_is_refused_with_the_time_that_it_has() ->
     large = sized("<=10000000", "<=10000000")
     assert refusal(large, max_party_rows=SIZE_BUCKETS[-1], job_time_max_ms=120_000).detail == {"limit": 120}
     check_size(large, TIMED, "bank", LocalPolicy(max_party_rows=SIZE_BUCKETS[-1]))
+
+
+def test_a_job_that_needs_more_memory_than_we_allow_is_refused() -> None:
+    """Half of the estimate counts, since measured runs took as little."""
+    large = sized("<=10000000", "<=10000000")
+    assert large is not None
+    least = math.ceil(large.least.memory / 2 / 2**20)
+    assert least > 256
+    allowed = {"max_party_rows": SIZE_BUCKETS[-1], "job_memory_max_mib": least}
+    check_size(large, TIMED, "bank", LocalPolicy(**allowed))
+    caught = refusal(large, **(allowed | {"job_memory_max_mib": least - 1}))
+    assert (caught.reason, caught.detail) == ("JOB_TOO_LARGE", {"limit": least - 1})
 
 
 def test_a_job_that_may_end_in_time_is_not_refused() -> None:
