@@ -14,7 +14,7 @@ from contracts.pages.primitives import BY_NAME, TABLE
 from contracts.pages.units import Dated, check_units, unit_kept
 from contracts.pages.values import Secret, said_kind
 
-_ALWAYS_NEW = frozenset({"repeat", "again", "after"})
+_ALWAYS_NEW = frozenset({"repeat", "again", "after", "noised"})
 
 
 class Builder:

@@ -11,8 +11,8 @@ from contracts.pages.arguments import a_number, a_table, a_text, some_cells, som
 from contracts.pages.calendar import day_number, moment_number
 from contracts.pages.faults import Unfit
 from contracts.pages.limits import LIST_MAX, RELEASE_NAME_MAX, RELEASES_MAX, REPEAT_MAX
-from contracts.pages.numbers import bounded, number_text
-from contracts.pages.releases import SHARES, ReleaseAsked
+from contracts.pages.numbers import number_text
+from contracts.pages.releases import NOISED, SHARES, ReleaseAsked
 from contracts.pages.types import is_rows
 from contracts.pages.units import DAYS, SECONDS, Dated
 from contracts.pages.values import NoiseAsked, PageTable, Repeat, Secret, Sizes, TablePart, said_kind
@@ -309,6 +309,17 @@ def _gaussian(bench: Workbench, epsilon: object, delta: object) -> NoiseAsked:
     return NoiseAsked("gaussian", a_number(epsilon, "epsilon"), a_number(delta, "delta"))
 
 
+def _noised(bench: Workbench, figure: object, noise: object) -> Secret:
+    value = some_cells(figure, "noised")
+    if not isinstance(noise, NoiseAsked):
+        raise Unfit(
+            "NOISE", f"noised takes noise, not {said_kind(noise)}", "noised(sum(x), laplace(epsilon=0.5))"
+        )
+    made = bench.build.apply("noised", [value], noise.texts)
+    bench.noised[made.node] = bench.here
+    return made
+
+
 def _repeat(bench: Workbench, turns: object) -> Repeat:
     del bench
     return Repeat(whole(turns, 1, REPEAT_MAX, "the number of turns"))
@@ -321,38 +332,35 @@ def _release(
     to: object = None,
     noise: object = None,
     exact: object = False,
+    noised: object = False,
     name: object = None,
 ) -> None:
     value = some_cells(figure, "release")
     if not isinstance(to, str) or not to:
         raise Unfit("RECEIVER", "a release names who receives it", 'release(figure, to="bank", exact=True)')
-    if (
-        not isinstance(noise, (NoiseAsked, type(None)))
-        or not isinstance(exact, bool)
-        or (noise is not None) == exact
-    ):
-        instead = "noise=laplace(epsilon=0.5), or exact=True"
+    ways = (isinstance(noise, NoiseAsked), exact is True, noised is True)
+    if not isinstance(exact, bool) or not isinstance(noised, bool) or ways.count(True) != 1:
+        instead = (
+            "one of noise=laplace(epsilon=0.5), exact=True, and noised=True where the noise is in it already"
+        )
         raise Unfit("NOISE", "a release says how: with noise, or exact", instead)
-    _ask(bench, value, a_text(to, "to="), noise, name)
+    asked = noise.texts if isinstance(noise, NoiseAsked) else (NOISED if noised else "", "", "")
+    _ask(bench, value, a_text(to, "to="), asked, name)
 
 
 def _keep(bench: Workbench, value: object, name: object) -> None:
-    _ask(bench, some_cells(value, "keep"), SHARES, None, name)
+    _ask(bench, some_cells(value, "keep"), SHARES, ("", "", ""), name)
 
 
-def _ask(bench: Workbench, value: Secret, receiver: str, noise: NoiseAsked | None, name: object) -> None:
+def _ask(bench: Workbench, value: Secret, receiver: str, noise: tuple[str, str, str], name: object) -> None:
     if bench.build.graph.open:
         raise Unfit("RELEASE_IN_LOOP", "a release inside repeat", "a release of what the loop leaves")
     place = len(bench.asked) + 1
     if place > RELEASES_MAX:
         raise Unfit("RELEASES", f"more than {RELEASES_MAX} releases", "stack([…]) releases several together")
     called = f"figure {place}" if name is None else a_text(name, "name=", RELEASE_NAME_MAX)
-    mechanism, epsilon, delta = "", "", ""
-    if noise is not None:
-        mechanism, epsilon = noise.mechanism, number_text(bounded(noise.epsilon))
-        delta = "" if noise.delta is None else number_text(bounded(noise.delta))
     rows = value.rows if value.cells.by_row else None
-    bench.ask(ReleaseAsked(value.node, rows, receiver, called, mechanism, epsilon, delta))
+    bench.ask(ReleaseAsked(value.node, rows, receiver, called, *noise))
 
 
 def _f(call: Call, names: str, required: int, says: str) -> PageFunction:
@@ -399,7 +407,8 @@ FUNCTIONS: Mapping[str, PageFunction] = {
     "repeat": _f(_repeat, "turns", 1, "a loop of public length: for step in repeat(80)"),
     "laplace": _f(_laplace, "epsilon", 1, "noise of the Laplace mechanism"),
     "gaussian": _f(_gaussian, "epsilon delta", 2, "noise of the Gaussian mechanism"),
-    "release": _f(_release, "figure to noise exact name", 2, "a figure leaves, to one receiver"),
+    "noised": _f(_noised, "figure noise", 2, "a sum over rows with noise, to compute on"),
+    "release": _f(_release, "figure to noise exact noised name", 2, "a figure leaves, to one receiver"),
     "keep": _f(_keep, "value name", 2, "a value stays shares, under a name"),
     "range": _f(_range, "start stop step", 1, "whole numbers"),
     "len": _f(_len, "x", 1, "how many items a list has"),

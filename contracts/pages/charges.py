@@ -1,8 +1,10 @@
 """What releases take from the accounts of the datasets whose columns have a part in them.
 
 A release with noise takes its whole epsilon from each of them: one row's values of one owner's columns are
-replaced, whoever else has a part in it. An exact one takes figures from each column: as many as the counts
-and sums that it follows from have numbers, or, of a column that it needs as `plain`, as many as leave.
+replaced, whoever else has a part in it. So does a sum that gets noise inside the computation, in all its
+turns together, whatever becomes of it; what follows from it alone takes nothing more. An exact release takes
+figures from each column: as many as the counts and sums that it follows from have numbers, or, of a column
+that it needs as `plain`, as many as leave.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ from math import ceil
 from contracts.pages.faults import Unfit
 from contracts.pages.formulas import Formula, cells_of, whole
 from contracts.pages.graph import Graph
+from contracts.pages.labels import bits_of
 from contracts.pages.limits import LAPLACE_DELTA
+from contracts.pages.mechanisms import DRAWN
+from contracts.pages.noised import NoisedSum
 from contracts.pages.numbers import read_number
 from contracts.pages.releases import ColumnUse, DatasetRead, Release
 from contracts.pages.zcdp import RHO_UNIT, rho_of_gaussian, rho_of_laplace
@@ -39,20 +44,29 @@ class Charge:
 
 
 def charges_of(
-    graph: Graph, datasets: Sequence[DatasetRead], releases: Sequence[Release], uses: Sequence[ColumnUse]
+    graph: Graph,
+    datasets: Sequence[DatasetRead],
+    releases: Sequence[Release],
+    uses: Sequence[ColumnUse],
+    noised: Sequence[NoisedSum],
 ) -> dict[str, Charge]:
     """Return the charge of each dataset of a plan, by its name."""
     found = {dataset.name: Charge() for dataset in datasets}
+    for one in noised:
+        numbers = cells_of(graph.cells[one.node].shape).times(one.turns)
+        spent = _spent(one.mechanism, one.epsilon, one.delta, numbers, one.turns)
+        parts = sorted({graph.columns[column].dataset for column in bits_of(one.columns)})
+        _add_spent(found, [datasets[part].name for part in parts], spent)
     plain = {(use.release, use.dataset, use.column) for use in uses if use.use == "plain"}
     for place, release in enumerate(releases):
-        if release.mechanism:
-            epsilon, rho, delta = _spent(graph, release)
-            for dataset in _with_part(graph, release):
-                name = datasets[dataset].name
-                before = found[name]
-                found[name] = Charge(
-                    before.epsilon + epsilon, before.rho + rho, before.delta + delta, before.figures
-                )
+        if release.mechanism in DRAWN:
+            numbers = _NONE
+            for atom in release.noise_on:
+                numbers += cells_of(graph.cells[atom.node].shape)
+            spent = _spent(release.mechanism, release.epsilon, release.delta, numbers)
+            _add_spent(found, [datasets[part].name for part in _with_part(graph, release)], spent)
+        elif release.mechanism:
+            continue
         elif release.kind in ("count", "sum", "figure"):
             for column in release.columns:
                 read = graph.columns[column]
@@ -60,6 +74,13 @@ def charges_of(
                 single = (place, name, read.column) in plain
                 _add_figures(found, name, read.column, release.cells if single else release.figures)
     return found
+
+
+def _add_spent(found: dict[str, Charge], names: Sequence[str], spent: tuple[int, int, Formula]) -> None:
+    epsilon, rho, delta = spent
+    for name in names:
+        before = found[name]
+        found[name] = Charge(before.epsilon + epsilon, before.rho + rho, before.delta + delta, before.figures)
 
 
 def _add_figures(found: dict[str, Charge], name: str, column: str, figures: Formula) -> None:
@@ -78,18 +99,17 @@ def _with_part(graph: Graph, release: Release) -> list[int]:
     return sorted({int(part) for part in named})
 
 
-def _spent(graph: Graph, release: Release) -> tuple[int, int, Formula]:
-    """Return (epsilon, rho, delta) of a release with noise, each in its unit."""
-    epsilon = read_number(release.epsilon)
-    spent = ceil(epsilon * EPSILON_UNIT)
-    if release.mechanism == "gaussian":
-        delta = read_number(release.delta)
-        rho = int(rho_of_gaussian(epsilon, delta) * RHO_UNIT)
-        return spent, rho, whole(ceil(delta * DELTA_UNIT))
-    numbers = _NONE
-    for atom in release.noise_on:
-        numbers += cells_of(graph.cells[atom.node].shape)
-    return spent, int(rho_of_laplace(epsilon) * RHO_UNIT), numbers.times(ceil(LAPLACE_DELTA * DELTA_UNIT))
+def _spent(
+    mechanism: str, epsilon: str, delta: str, numbers: Formula, turns: int = 1
+) -> tuple[int, int, Formula]:
+    """Return (epsilon, rho, delta) of noise on so many numbers, in all turns together, each in its unit."""
+    whole_epsilon = read_number(epsilon)
+    spent = ceil(whole_epsilon * EPSILON_UNIT)
+    if mechanism == "gaussian":
+        rho = int(rho_of_gaussian(whole_epsilon, read_number(delta)) * RHO_UNIT)
+        return spent, rho, whole(ceil(read_number(delta) * DELTA_UNIT))
+    rho = int(turns * rho_of_laplace(whole_epsilon / turns) * RHO_UNIT)
+    return spent, rho, numbers.times(ceil(LAPLACE_DELTA * DELTA_UNIT))
 
 
 def booked(charge: Charge, said: Callable[[str], str]) -> dict[str, int | dict[str, int]]:

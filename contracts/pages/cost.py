@@ -30,7 +30,7 @@ _REP3: Mapping[str, tuple[int, int]] = {
     "absolute": (11, 59),
     "minimum": (11, 59),
     "maximum": (11, 59),
-    "clip": (22, 118),
+    "clip": (11, 118),
     "sqrt": (51, 428),
     "exp": (38, 494),
     "log": (39, 376),
@@ -88,7 +88,10 @@ def _cost(
     for node in range(len(graph)):
         cells, args, turns = graph.cells[node], graph.args[node], at.turns(node)
         own, data, more = 0, whole(0), whole(0)
-        if graph.name(node) == "join":
+        if graph.name(node) == "noised":
+            own, each = _NOISE[graph.attrs[node][0]]
+            data = cells_of(cells.shape).times(each)
+        elif graph.name(node) == "join":
             tables = tuple(sorted({graph.cells[arg].shape[0] for arg in args}, key=str))
             if tables not in leading:
                 leading.add(tables)

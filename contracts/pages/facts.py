@@ -120,7 +120,10 @@ def _charges(plan: Plan, payer: Payer, registered: bool) -> Value:
     if not registered:
         return {name: said_of(charge, said) for name, charge in plan.charges.items()}
     try:
-        for atom in [atom for one in plan.releases for atom in one.noise_on]:
+        for atom in [
+            *(atom for one in plan.releases for atom in one.noise_on),
+            *(one.atom for one in plan.noised),
+        ]:
             payer.charge(GAS_FACT * (len(plan.graph.columns) + len(atom.parts)))
             greatest(plan.graph, plan.datasets, atom)
         return {name: booked(charge, said) for name, charge in plan.charges.items()}
@@ -140,7 +143,7 @@ def _release(plan: Plan, one: Release, said: Callable[[str], str]) -> dict[str, 
         "noise": [one.mechanism, one.epsilon, one.delta] if one.mechanism else [],
         "cells": one.cells.text(said),
         "figures": one.figures.text(said),
-        "columns": names(one.columns),
+        "columns": names(sorted({*one.columns, *one.noised})),
         "chosen_by": names(one.keys),
         "membership": one.membership,
     }

@@ -29,6 +29,8 @@ class Unfit(Exception):
         self.rule, self.reason, self.instead = rule, reason, instead
         self.release: int | None = None
         """The release that cannot be, if it is about one."""
+        self.node: int | None = None
+        """The node of a plan that cannot be, if it is about one."""
 
     def at(self, node: ast.AST) -> Diagnostic:
         """Return the diagnostic at a place of the page."""

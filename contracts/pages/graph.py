@@ -88,6 +88,13 @@ class Graph:
         """Return the name of a node's primitive."""
         return self.primitives[node].name
 
+    def turns(self, node: int) -> int:
+        """Return how often a node stands to be done: the turns of all loops around it, multiplied."""
+        turns, home = 1, self.homes[node]
+        while home != -1:
+            turns, home = turns * int(self.attrs[home][0]), self.homes[home]
+        return turns
+
     def add(self, number: int, args: Args, attrs: Attrs = ()) -> int:
         """Append a node and return its place; raise Unfit when it is not well formed."""
         primitive = self.table.get(number)

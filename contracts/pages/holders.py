@@ -27,6 +27,12 @@ class Holders:
         self._graph, self._owners = graph, owners
         self.noise = noise or {}
         """Sum or count -> the rounds in which the noise that is added to it is drawn."""
+        covered = {
+            *self.noise,
+            *(graph.args[node][0] for node in range(len(graph)) if graph.name(node) == "noised"),
+        }
+        self._jointly = {node for node in covered if graph.name(node) == "matmul"}
+        """Products that get noise: owners do not compute them, since floats would round with other rows."""
         self.holders: list[Holder] = []
         self.regions: list[int] = []
         """The loop in each turn of which a value is made; -1 outside of loops."""
@@ -54,7 +60,7 @@ class Holders:
             return self._owners[int(self._graph.attrs[node][0])]
         if name in _PUBLIC:
             return PUBLIC
-        if name in _OF_LOOPS or name == "carry":
+        if name in _OF_LOOPS or name in ("carry", "noised") or node in self._jointly:
             return SECRET
         taken = args[:1] if name == "align" else args
         held = {self.taken(arg) for arg in taken} - {PUBLIC}
@@ -64,7 +70,7 @@ class Holders:
         name, args = self._graph.name(node), self._graph.args[node]
         if name in ("carry", "step"):
             return args[0]
-        if name in _OF_LOOPS:
+        if name in _OF_LOOPS or name == "noised":
             return self._graph.homes[node]
         return max((self.regions[arg] for arg in args), key=self._levels.__getitem__, default=-1)
 
@@ -95,6 +101,8 @@ class Depths:
             reached = 0
         elif name == "again":
             reached = self._end(args[0], args[1:])
+        elif name == "noised":  # noise is drawn beside the sum
+            reached = max([rounds, *[self.until(arg, region) for arg in args]])
         else:
             reached = rounds + max([self.until(arg, region) for arg in args], default=0)
         self._depths.append(reached)

@@ -10,6 +10,7 @@ from itertools import groupby, pairwise
 from contracts.pages.faults import Unfit
 from contracts.pages.graph import Args, Attrs, Graph
 from contracts.pages.limits import DATASETS_MAX, KEY_COLUMNS_MAX, REPEAT_MAX
+from contracts.pages.mechanisms import check_noise
 from contracts.pages.numbers import read_number
 from contracts.pages.types import (
     Cells,
@@ -422,6 +423,16 @@ def of_first(graph: Graph, args: Args, attrs: Attrs) -> Cells:
     if not cells.shape or (isinstance(cells.shape[0], int) and cells.shape[0] < count):
         raise _unfit("SHAPE", f"the first {count} of fewer cells", "as many as there are")
     return Cells(cells.kind, (count, *cells.shape[1:]))
+
+
+def of_noised(graph: Graph, args: Args, attrs: Attrs) -> Cells:
+    """Type noised."""
+    (cells,) = _of(graph, args)
+    check_noise(*attrs)
+    numeric(cells, "noised")
+    if cells.by_row:
+        raise _unfit("NOISE_ON_ROWS", "noise on cells of single rows hides nobody", "noised(sum(x), noise)")
+    return Cells(_summed(cells.kind), cells.shape)
 
 
 # --- loops -----------------------------------------------------------------------------------------------

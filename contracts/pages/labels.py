@@ -8,7 +8,9 @@ A column stands in a value of a table's rows
 - `rowwise`: in any other way that differs from row to row;
 and in a figure over rows
 - `count`: as what chose rows that were counted or summed; `tally`: as comparisons that were counted;
-- `sum`: as an unweighted sum of its cells or their squares; `figure`: in any other way.
+- `sum`: as an unweighted sum of its cells or their squares; `figure`: in any other way;
+and in a value of either kind
+- `noised`: only by a sum with noise that was drawn inside the computation, which any row may hold.
 
 A label is larger, never smaller, than what a value holds. What a page computes with figures stays of their
 ways: it follows from them. `match` never changes. Atoms are the sums and counts over rows that a figure
@@ -23,17 +25,30 @@ from fractions import Fraction
 
 from contracts.pages.faults import Unfit
 from contracts.pages.graph import Graph
-from contracts.pages.limits import ATOMS_MAX, GAS_LABEL
+from contracts.pages.limits import ATOMS_MAX, GAS_LABEL, NOISED_MOST, RUN_CELLS_MAX, SIZE_MAX
 from contracts.pages.numbers import read_number
 from contracts.pages.paying import Payer
-from contracts.pages.spreads import BIT, Domain, Interval, Spread, held, hull, in_range, squared, through
+from contracts.pages.spreads import (
+    BIT,
+    WHOLE_MOST,
+    Domain,
+    Interval,
+    Spread,
+    held,
+    hull,
+    in_range,
+    quotient,
+    squared,
+    summed,
+    through,
+)
 from contracts.pages.types import Shape, Size, is_rows
 
 Columns = int
 """A set of columns: bit i stands for the plan's column i."""
 ROWS = ("raw", "square", "key", "versus", "rowwise")
 FIGURES = ("count", "tally", "sum", "figure")
-WAYS = (*ROWS, "match", *FIGURES)
+WAYS = (*ROWS, "match", *FIGURES, "noised")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,7 @@ class Label:
     tally: Columns = 0
     sum: Columns = 0
     figure: Columns = 0
+    noised: Columns = 0
     atoms: int = 0
     """A set of atoms, by their place."""
     chosen: bool = False
@@ -60,7 +76,7 @@ class Label:
 
     @property
     def values(self) -> Columns:
-        """The columns that stand in a way other than `match`."""
+        """The columns that stand in a way other than `match` and `noised`."""
         return self.in_rows | self.in_figures
 
     @property
@@ -75,7 +91,7 @@ class Label:
 
     def only(self, *ways: str) -> bool:
         """Tell whether columns stand in these ways alone, `match` aside, and nothing is chosen by row."""
-        rest = sum(getattr(self, way) != 0 for way in (*ROWS, *FIGURES) if way not in ways)
+        rest = sum(getattr(self, way) != 0 for way in (*ROWS, *FIGURES, "noised") if way not in ways)
         return rest == 0 and not self.chosen
 
 
@@ -85,7 +101,7 @@ class SummedCells:
 
     cells: Shape
     choices: Size
-    """1 for cells of their own; else each cell is a bit for each of so many, of which one is 1 at most."""
+    """1 for cells of their own; else each stands for so many, of which one at most is not 0."""
     spread: Spread
     columns: Columns
     """The columns that they follow from."""
@@ -146,6 +162,8 @@ class Labels:
         self.atoms: list[Atom] = []
         self._places: dict[int, int] = {}
         self._carried: dict[int, list[Label]] = {}
+        self._passes: dict[int, int] = {}
+        """How often each loop was gone through since it began."""
         self._payer = payer
         self._run()
 
@@ -167,14 +185,18 @@ class Labels:
     def _grown(self, loop: int, ends: Sequence[Label]) -> bool:
         """Put what a turn ends with to what it began with; tell whether that changed anything."""
         before = self._carried[loop]
-        after = [_without_spread(merged([one, other])) for one, other in zip(before, ends, strict=True)]
+        after = [merged([one, other]) for one, other in zip(before, ends, strict=True)]
+        self._passes[loop] += 1
+        if self._passes[loop] > _SPREAD_PASSES:
+            after = [replace(label, spread=None) for label in after]
         self._carried[loop] = after
         return after != before
 
     def _label(self, node: int, name: str) -> Label:
         graph, args = self.graph, self.graph.args[node]
         if name == "repeat":
-            self._carried[node] = [_without_spread(self.of[arg]) for arg in args]
+            self._carried[node] = [self.of[arg] for arg in args]
+            self._passes[node] = 0
             return EMPTY
         if name == "carry":
             return self._carried[args[0]][int(graph.attrs[node][0])]
@@ -230,17 +252,32 @@ class Labels:
             atoms=every.atoms,
             chosen=every.chosen,
             crossed=crossed,
+            noised=every.noised,
             spread=spread,
         )
 
     def _spread(self, node: int, labels: Sequence[Label]) -> Spread:
         """Return the spread of cells that are right on shares, as what compares cells twice needs them."""
         name, attrs, real = self.graph.name(node), self.graph.attrs[node], self._real(node)
+        if name in ("matmul", "divide"):
+            spreads = [label.spread for label in labels]
+            made = self._inner(node, spreads) if name == "matmul" else self._quotient(node, spreads)
+            return self._in_range(node, made)
         if name in ("clip", "cut", "sigmoid") and labels[0].spread is None and not labels[0].only("raw"):
             return None  # a column's own cells lie in range
         if name == "clip":
             return self._in_range(node, held(read_number(attrs[0]), read_number(attrs[1]), real))
         return self._in_range(node, through(name, [label.spread for label in labels], real))
+
+    def _inner(self, node: int, spreads: Sequence[Spread]) -> Spread:
+        """Return the spread of a product along an axis that is none of rows; unknown sizes are SIZE_MAX."""
+        each = through("multiply", spreads, self._real(node))
+        size = self.graph.cells[self.graph.args[node][0]].shape[-1]
+        return summed(each, size if isinstance(size, int) else SIZE_MAX)
+
+    def _quotient(self, node: int, spreads: Sequence[Spread]) -> Spread:
+        whole = self.graph.cells[self.graph.args[node][1]].kind in ("bit", "integer")
+        return quotient(*spreads, whole=whole)
 
     def _in_range(self, node: int, spread: Spread) -> Spread:
         """Return a spread, None beyond the range of shares; what may be real is judged once that is known."""
@@ -301,9 +338,12 @@ class Labels:
                 atoms=every.atoms,
                 chosen=every.chosen,
                 crossed=True,
+                noised=every.noised,
             )
         if any(self.graph.cells[arg].by_row for arg in self.graph.args[node]):
-            return self._atom(node, (), Choice(), Label(figure=every.values, match=every.match), every.atoms)
+            label = Label(figure=every.values, match=every.match, noised=every.noised)
+            product = self.graph.name(node) == "matmul" and not every.crossed
+            return self._atom(node, self._products(node) if product else (), Choice(), label, every.atoms)
         return replace(every, spread=None)
 
     def _of_fold(self, node: int, labels: Sequence[Label]) -> Label:
@@ -324,7 +364,7 @@ class Labels:
         every = merged([summand, chooses])
         parts: tuple[SummedCells, ...] = ()
         in_bounds = all(label.spread is not None for label in choosing)
-        if in_bounds and not every.crossed and graph.homes[node] == -1:
+        if in_bounds and not every.crossed:
             parts = (_ONE,) if counted else tuple(self._parts(graph.args[node][0]))
         choice = self._choice(node, labels)
         return self._atom(node, parts, choice, _summed(summand, chooses, every), every.atoms)
@@ -354,6 +394,44 @@ class Labels:
             return [SummedCells(_of_a_row(shape[:-1]), shape[-1], BIT, label.values)]
         return [SummedCells(_of_a_row(shape), 1, label.spread, label.values)]
 
+    def _products(self, node: int) -> tuple[SummedCells, ...]:
+        """Return what one row adds to a product over rows: each cell of one side by each of the other.
+
+        Reals are cut to 2^-16 once they are added up, which is right below the range of shares alone.
+        """
+        graph = self.graph
+        args = graph.args[node]
+        real = all(graph.cells[arg].kind in ("real", "any") for arg in args)
+        found = []
+        for one in self._parts(args[0]):
+            for other in self._parts(args[1]):
+                self._payer.charge(GAS_LABEL)
+                spread = through("multiply", [one.spread, other.spread], real)
+                if real and in_range(summed(spread, RUN_CELLS_MAX), real) is None:
+                    return ()
+                cells, choices = (*one.cells, *other.cells), one.choices
+                if choices == 1:
+                    choices = other.choices
+                elif other.choices != 1:
+                    cells = (*cells, other.choices)
+                found.append(SummedCells(cells, choices, spread, one.columns | other.columns))
+        return tuple(found)
+
+    def _of_noised(self, node: int, labels: Sequence[Label]) -> Label:
+        """Noise covers the sum that it is added to, so nothing that follows crosses rows by it."""
+        (arg,), (label,) = self.graph.args[node], labels
+        place = self._places.get(arg)
+        if place is None or not self.atoms[place].bounded:
+            raise _unfit_for_noise(node, "this is no sum or count over rows that something bounds")
+        if not label.values:
+            reason = "noise on how many rows are joined hides no value of theirs"
+            raise _unfit_for_noise(node, reason, "NOISE_WITHOUT_ROWS")
+        spread = None
+        if isinstance(label.spread, Interval):
+            far = NOISED_MOST if self._real(node) else WHOLE_MOST / 2
+            spread = in_range(Interval(label.spread.low - far, label.spread.high + far), self._real(node))
+        return Label(match=label.match, noised=label.values | label.noised, spread=spread)
+
     def _folds_rows(self, node: int) -> bool:
         """Tell whether an axis of rows is gone from what a sum or product is of."""
         graph = self.graph
@@ -382,10 +460,13 @@ class Labels:
             self.atoms.append(atom)
         else:
             self.atoms[place] = atom
-        return replace(label, atoms=atoms | 1 << place, spread=None)
+        reached = hull([summed(part.spread, RUN_CELLS_MAX) for part in parts])
+        return replace(label, atoms=atoms | 1 << place, spread=self._in_range(node, reached))
 
 
 _PARTS_DEPTH = 4
+_SPREAD_PASSES = 3
+"""How often a loop is gone through before what still grows has no bounds."""
 _ONE = SummedCells((), 1, Interval(Fraction(1), Fraction(1)), 0)
 """What counting adds for a row."""
 
@@ -408,6 +489,7 @@ _RULES: Mapping[str, Callable[[Labels, int, Sequence[Label]], Label]] = {
     "cross": Labels._of_cross,
     "fold": Labels._of_fold,
     "sum": Labels._of_sum,
+    "noised": Labels._of_noised,
 }
 """By the table's column `flow`; columns and loops have rules of their own."""
 
@@ -422,11 +504,16 @@ def _summed(summand: Label, choice: Label, every: Label) -> Label:
         )
     if tallies:
         return Label(count=summand.key | choice.key | choice.raw, tally=every.versus, match=every.match)
-    return Label(figure=every.values, match=every.match)
+    return Label(figure=every.values, match=every.match, noised=every.noised)
 
 
-def _without_spread(label: Label) -> Label:
-    return replace(label, spread=None)
+def _unfit_for_noise(node: int, reason: str, rule: str = "NOISE_UNBOUNDED") -> Unfit:
+    instead = (
+        "noised(sum(x), noise), or noised(x.T @ y, noise) of products up to 32, with x = clip(…, low, high)"
+    )
+    unfit = Unfit(rule, reason, instead)
+    unfit.node = node
+    return unfit
 
 
 def bits_of(columns: Columns) -> list[int]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from contracts.pages.graph import Graph
+from contracts.pages.labels import bits_of
+from contracts.pages.mechanisms import DRAWN
 from contracts.pages.membership import membership_of
+from contracts.pages.noised import NoisedSum
 from contracts.pages.releases import DatasetRead, Derived, Release, least_constraint
 
 _KINDS = {
@@ -71,8 +74,10 @@ def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -
         return ", ".join(f"{datasets[read.dataset].name}.{read.column}" for read in reads)
 
     lines = [_of_release(release, said, listed) for release in derived.releases]
+    lines += [_of_noised(one, listed) for one in derived.noised]
     lines += [_OF_DIFFERENCES, _OF_EXACT] if any(map(_is_exact, derived.releases)) else []
-    lines += [_OF_NOISE] if any(release.mechanism for release in derived.releases) else []
+    noisy = derived.noised or any(release.mechanism for release in derived.releases)
+    lines += [_OF_NOISE] if noisy else []
     joined = [
         len({graph.cells[key].shape for key in graph.args[node]})
         for node in range(len(graph))
@@ -91,6 +96,17 @@ def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -
     return "\n".join([*lines, *_of_columns(derived)])
 
 
+def _of_noised(one: NoisedSum, listed: Callable[[Sequence[int]], str]) -> str:
+    """Say what a sum that gets noise inside the computation takes, whatever becomes of it."""
+    often = f" in each of {one.turns} turns" if one.turns > 1 else ""
+    delta = f", delta {one.delta}" if one.delta else ""
+    together = " for all of them together" if one.turns > 1 else ""
+    return (
+        f"Noise is drawn inside the computation{often}, on sums of {listed(bits_of(one.columns))}:"
+        f" {one.mechanism}, epsilon {one.epsilon}{delta}{together}."
+    )
+
+
 def _is_exact(release: Release) -> bool:
     """Tell whether a release is of figures without noise."""
     return release.kind in ("count", "sum", "figure") and not release.mechanism
@@ -107,7 +123,9 @@ def _of_release(release: Release, said: Callable[[str], str], listed: Callable[[
         text += f"; over rows joined by {listed(release.identifiers)}"
     if release.membership:
         text += "; it tells which rows are joined"
-    if release.mechanism:
+    if release.noised:
+        text += f"; of sums with noise inside the computation of {listed(release.noised)}"
+    if release.mechanism in DRAWN:
         text += f"; {release.mechanism} noise, epsilon {release.epsilon}"
         text += f", delta {release.delta}" if release.delta else ""
         text += f", split over {len(release.noise_on)} sums and counts, which it learns with their noise"

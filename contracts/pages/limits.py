@@ -19,6 +19,10 @@ LAPLACE_DELTA = Fraction(1, 1 << 40)
 """What a number with discrete Laplace noise adds to delta: noise is cut off, its bits have a bias."""
 EPSILON_MAX = 10
 """Greatest epsilon of a release: beyond it noise hides nobody, and LAPLACE_DELTA would not hold."""
+RUN_CELLS_MAX = 1 << 25
+"""Cells of one value in a run, so rows of a table as well: what sums over rows can reach follows of it."""
+NOISED_MOST = 1 << 25
+"""Reals with noise inside a computation differ by less from those without; more noise is refused."""
 
 # --- source ----------------------------------------------------------------------------------------------
 PAGE_DEPTH_MAX = 32

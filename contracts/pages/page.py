@@ -95,8 +95,9 @@ def _complete(
     name: str,
 ) -> Plan:
     page, build = tracer.page, tracer.build
+    kept: list[int] = []
     try:
-        graph, asked = pruned(build.graph, tracer.asked, build.payer)
+        graph, asked, kept = pruned(build.graph, tracer.asked, build.payer)
         plan = complete(page_hash(source), initiator, datasets, graph, asked, build.payer)
         if len(plan.data) > limits.plan_bytes:
             raise Unfit(
@@ -108,6 +109,8 @@ def _complete(
         place: ast.AST = page.functions["run"]
         if unfit.release is not None:
             place = tracer.place_of(unfit.release)
+        elif unfit.node is not None:
+            place = tracer.noised[kept[unfit.node]]
         raise PageRefused(name, [unfit.at(place)]) from None
     return plan
 

@@ -40,6 +40,7 @@ from contracts.pages.limits import (
     Gas,
 )
 from contracts.pages.membership import membership_of
+from contracts.pages.noised import NoisedSum
 from contracts.pages.numbers import read_number
 from contracts.pages.paying import Payer
 from contracts.pages.primitives import TABLE
@@ -104,16 +105,18 @@ class Plan:
     hash: bytes
     uses: tuple[ColumnUse, ...]
     releases: tuple[Release, ...]
+    noised: tuple[NoisedSum, ...]
+    """The sums that get noise inside the computation, in order."""
 
     @property
     def leakage(self) -> str:
         """Who learns what, in words."""
-        return statement(self.graph, self.datasets, Derived(self.releases, self.uses))
+        return statement(self.graph, self.datasets, Derived(self.releases, self.uses, self.noised))
 
     @property
     def charges(self) -> dict[str, Charge]:
         """What it takes from the account of each dataset, by its name."""
-        return charges_of(self.graph, self.datasets, self.releases, self.uses)
+        return charges_of(self.graph, self.datasets, self.releases, self.uses, self.noised)
 
     @property
     def membership(self) -> dict[str, list[str]]:
@@ -155,6 +158,7 @@ def complete(
         digest("assent/pages/plan", data),
         derived.uses,
         derived.releases,
+        derived.noised,
     )
 
 

@@ -32,6 +32,7 @@ from contracts.pages.inference import (
     of_join,
     of_lot,
     of_matmul,
+    of_noised,
     of_number,
     of_one_hot,
     of_position,
@@ -209,6 +210,14 @@ PRIMITIVES: tuple[Primitive, ...] = (
         52, "after", "after", (1, 1, 1), of_after, ("the loop's end, which value", "it after the last turn")
     ),
     _row(53, "clip", "local", (1, 1, 2), of_clip, ("x, public bounds", "x within them")),
+    _row(
+        54,
+        "noised",
+        "noised",
+        (1, 1, 3),
+        of_noised,
+        ("a sum over rows, a mechanism, epsilon, delta", "it with noise that is drawn in each turn"),
+    ),
 )
 TABLE: dict[int, Primitive] = {primitive.number: primitive for primitive in PRIMITIVES}
 BY_NAME: dict[str, Primitive] = {primitive.name: primitive for primitive in PRIMITIVES}

@@ -15,8 +15,10 @@ _NAMES_SIZES = {"fill": 1, "position": 0, "lot": 0}
 """Primitives that name sizes, and in which attribute."""
 
 
-def pruned(graph: Graph, asked: Sequence[ReleaseAsked], payer: Payer) -> tuple[Graph, list[ReleaseAsked]]:
-    """Return the nodes and columns that releases need, and the releases on them."""
+def pruned(
+    graph: Graph, asked: Sequence[ReleaseAsked], payer: Payer
+) -> tuple[Graph, list[ReleaseAsked], list[int]]:
+    """Return the nodes and columns that releases need, the releases on them, and where each node stood."""
     payer.charge(GAS_STEP * (len(graph) + sum(map(len, graph.args))))
     kept = _needed(graph, asked)
     columns = sorted({int(graph.attrs[node][0]) for node in kept if graph.name(node) == "column"})
@@ -38,7 +40,7 @@ def pruned(graph: Graph, asked: Sequence[ReleaseAsked], payer: Payer) -> tuple[G
         replace(one, value=places[one.value], rows=None if one.rows is None else places[one.rows])
         for one in asked
     ]
-    return made, moved
+    return made, moved, kept
 
 
 def _needed(graph: Graph, asked: Sequence[ReleaseAsked]) -> list[int]:

@@ -9,8 +9,9 @@ from contracts.pages.faults import Unfit
 from contracts.pages.formulas import Formula, cells_of, whole
 from contracts.pages.graph import Graph
 from contracts.pages.labels import FIGURES, Atom, Label, Labels, bits_of, merged
-from contracts.pages.limits import EPSILON_MAX, GAS_USE, NAME_MAX, RELEASE_NAME_MAX, RELEASES_MAX
-from contracts.pages.numbers import read_number
+from contracts.pages.limits import GAS_USE, NAME_MAX, RELEASE_NAME_MAX, RELEASES_MAX
+from contracts.pages.mechanisms import DRAWN, check_noise
+from contracts.pages.noised import NoisedSum, drawn_anew, noised_sums
 from contracts.pages.paying import Payer
 from contracts.pages.types import is_rows
 
@@ -30,23 +31,32 @@ COVERS: Mapping[str, tuple[str, ...]] = {
 """The uses that a constraint of a grant covers."""
 STRICTEST = ("join-only", "encrypted-only", "aggregate-only", "compare-only", "exact-aggregate", "plain")
 """Constraints in the order in which the least one for given uses is looked for."""
-MECHANISMS = ("", "laplace", "gaussian")
+NOISED = "noised"
+"""The mechanism of a release that follows from sums with noise alone."""
 SHARES = ""
 """The receiver of what stays shares."""
 NEEDS: Mapping[str, Mapping[str, str]] = {
-    "rows": {"row": "plain", "match": "join"},
-    "shares": {"row": "encrypted", "match": "join"},
+    "rows": {"row": "plain", "noised": "noisy", "match": "join"},
+    "shares": {"row": "encrypted", "noised": "encrypted", "match": "join"},
     "exact": {
         "count": "aggregate",
         "tally": "compare",
         "sum": "aggregate",
         "figure": "plain",
+        "noised": "noisy",
         "match": "join",
     },
-    "noisy": {"count": "noisy", "tally": "noisy", "sum": "noisy", "figure": "noisy", "match": "join"},
+    "noisy": {
+        "count": "noisy",
+        "tally": "noisy",
+        "sum": "noisy",
+        "figure": "noisy",
+        "noised": "noisy",
+        "match": "join",
+    },
 }
 """The use that a release of each form needs of a column, by the way in which it stands in the value; `row` is
-any way but `match`, where single cells leave or all stays shares."""
+any way but `match` and `noised`, where single cells leave or all stays shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ class ReleaseAsked:
     receiver: str
     name: str
     mechanism: str
-    """How noise is drawn, "" for none."""
+    """How noise is drawn, "" for none, NOISED where it is in the value already."""
     epsilon: str
     delta: str
 
@@ -104,7 +114,9 @@ class Release:
     keys: tuple[int, ...]
     """Columns that chose its groups."""
     columns: tuple[int, ...]
-    """Columns whose values are in it."""
+    """Columns whose values are in it, other than by sums with noise."""
+    noised: tuple[int, ...]
+    """Columns whose values are in it by sums that got noise inside the computation."""
     identifiers: tuple[int, ...]
     """Columns whose joined rows it rests on."""
     membership: bool
@@ -115,10 +127,11 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """The releases of a plan, and the uses that they need, each once."""
+    """The releases of a plan, the uses that they need, each once, and the sums that get noise within it."""
 
     releases: tuple[Release, ...]
     uses: tuple[ColumnUse, ...]
+    noised: tuple[NoisedSum, ...] = ()
 
 
 def derive(
@@ -146,7 +159,9 @@ def derive(
         by_row = graph.cells[one.value].by_row
         payer.charge(GAS_USE * _size(label))
         atoms = [labels.atoms[atom] for atom in bits_of(label.atoms)]
-        _at_release(place, _check_noise, one, by_row, label, atoms)
+        if one.mechanism and label.noised:  # how many rows are joined is known to all, and stays as it is
+            atoms = [atom for atom in atoms if atom.label.values]
+        _at_release(place, _check_noise, graph, one, label, atoms)
         own, raised = _chosen_by_one_of({one.receiver, initiator}, graph, datasets, one, by_row, label)
         told = label.match != 0 and (own or by_row) and one.receiver != SHARES
         releases.append(_release(graph, one, label, atoms, told))
@@ -156,12 +171,12 @@ def derive(
             )
             for column, way, use in _needs(one, by_row, label, raised)
         ]
-    return Derived(tuple(releases), tuple(uses))
+    return Derived(tuple(releases), tuple(uses), noised_sums(graph, labels))
 
 
 def _size(label: Label) -> int:
     """Return how many uses, and sums and counts, a release with this label has: deriving it reads each."""
-    ways: Sequence[int] = [getattr(label, way) for way in FIGURES]
+    ways: Sequence[int] = [getattr(label, way) for way in (*FIGURES, "noised")]
     uses = max(sum(way.bit_count() for way in ways), label.values.bit_count())
     return uses + label.match.bit_count() + label.atoms.bit_count()
 
@@ -191,35 +206,54 @@ def _check_asked(graph: Graph, asked: ReleaseAsked) -> None:
         )
     if len(asked.receiver) > NAME_MAX or not 0 < len(asked.name) <= RELEASE_NAME_MAX:
         raise Unfit("RELEASE", "a name that is empty or long", f"names of 1 to {RELEASE_NAME_MAX} characters")
-    if asked.mechanism not in MECHANISMS:
-        raise Unfit("NOISE", f"there is no noise {asked.mechanism!r}", "laplace or gaussian")
     if asked.receiver == SHARES and asked.mechanism:
-        raise Unfit("NOISE", "noise on what stays shares", "noise where it is released")
-    _check_numbers(asked)
+        raise Unfit("NOISE", "noise on what stays shares", "noise where it is released, or noised(…)")
+    if asked.mechanism in ("", NOISED):
+        if asked.epsilon or asked.delta:
+            raise Unfit(
+                "NOISE", "epsilon or delta of a release that draws no noise", "noise=laplace(epsilon=0.5)"
+            )
+        return
+    check_noise(asked.mechanism, asked.epsilon, asked.delta)
 
 
-def _check_numbers(asked: ReleaseAsked) -> None:
-    wanted = {"": (False, False), "laplace": (True, False), "gaussian": (True, True)}[asked.mechanism]
-    if wanted != (asked.epsilon != "", asked.delta != ""):
-        raise Unfit("NOISE", "laplace takes epsilon, gaussian epsilon and delta", "laplace(epsilon=0.5)")
-    if asked.epsilon and not 0 < read_number(asked.epsilon) <= EPSILON_MAX:
-        raise Unfit("NOISE", f"epsilon = {asked.epsilon}", f"an epsilon above 0, at most {EPSILON_MAX}")
-    if asked.delta and not 0 < read_number(asked.delta) < 1:
-        raise Unfit("NOISE", f"delta = {asked.delta}", "a delta between 0 and 1, such as 0.000001")
-
-
-def _check_noise(asked: ReleaseAsked, by_row: bool, label: Label, atoms: Sequence[Atom]) -> None:
+def _check_noise(graph: Graph, asked: ReleaseAsked, label: Label, atoms: Sequence[Atom]) -> None:
+    by_row = graph.cells[asked.value].by_row
     if not asked.mechanism:
+        if label.noised and not label.values and not by_row and asked.receiver != SHARES:
+            raise Unfit("NOISE", "the noise of this is in it already, so it is not exact", "noised=True")
         return
     if by_row:
         raise Unfit("NOISE_ON_ROWS", "noise on cells of single rows hides nobody", "a sum, a count or a mean")
+    if asked.mechanism == NOISED:
+        _check_noised(label)
+        return
     if not atoms and not label.in_figures:
         raise Unfit("NOISE_WITHOUT_ROWS", "noise on what follows of no rows hides nobody", "exact=True")
-    if any(not atom.bounded for atom in atoms) or not atoms:
+    if any(not atom.bounded or graph.homes[atom.node] != -1 for atom in atoms) or not atoms:
         raise Unfit(
             "NOISE_UNBOUNDED",
             "nothing bounds what one row changes here, so no noise is enough",
-            "sums and means of clip(x, low, high), of columns or of bits; not greatest, sort_by, @ or a loop",
+            "sums and means of clip(x, low, high), of columns or of bits; not greatest or sort_by; in a loop"
+            " noised(sum(x), noise)",
+        )
+    if label.noised and drawn_anew(graph, [atom.node for atom in atoms]):
+        raise Unfit(
+            "NOISE",
+            "what has noise already follows from a sum that this release adds noise to",
+            "noised(sum(x), noise) for that sum, too, and noised=True",
+        )
+
+
+def _check_noised(label: Label) -> None:
+    """Refuse to tell as noised what follows from no noise, or from sums that have none as well."""
+    if not label.noised:
+        raise Unfit("NOISE", "no noise is in this", "noise=laplace(epsilon=0.5), or exact=True")
+    if label.values:
+        raise Unfit(
+            "NOISE",
+            "this follows from sums without noise, too",
+            "noise=laplace(epsilon=0.5), which covers them",
         )
 
 
@@ -236,7 +270,7 @@ def _needs(asked: ReleaseAsked, by_row: bool, label: Label, raised: int) -> list
     if by_row or asked.receiver == SHARES:
         ways = {"row": label.values}
     found = []
-    for way, columns in (*ways.items(), ("match", label.match)):
+    for way, columns in (*ways.items(), ("noised", label.noised), ("match", label.match)):
         for column in bits_of(columns):
             use = "plain" if way in FIGURES and raised >> column & 1 else needs[way]
             found.append((column, way, use))
@@ -271,14 +305,14 @@ def _kind(asked: ReleaseAsked, bit: bool, by_row: bool, label: Label) -> str:
         return "shares"
     if by_row:
         return "rows" if label.values and not bit else "bits" if label.values else "membership"
-    return "figure" if label.figure else "sum" if label.sum else "count"
+    return "figure" if label.figure or label.noised else "sum" if label.sum else "count"
 
 
 def _release(graph: Graph, asked: ReleaseAsked, label: Label, atoms: Sequence[Atom], told: bool) -> Release:
     cells = graph.cells[asked.value]
     figures = whole(0)
     for atom in atoms:
-        figures += cells_of(graph.cells[atom.node].shape).times(_turns(graph, atom.node))
+        figures += cells_of(graph.cells[atom.node].shape).times(graph.turns(atom.node))
     rows = {str(size) for size in cells.shape if is_rows(size)} | {atom.rows for atom in atoms}
     keys = merged([atom.label for atom in atoms]).count
     return Release(
@@ -293,18 +327,11 @@ def _release(graph: Graph, asked: ReleaseAsked, label: Label, atoms: Sequence[At
         tuple(sorted(rows)),
         tuple(bits_of(keys)),
         tuple(bits_of(label.values)),
+        tuple(bits_of(label.noised)),
         tuple(bits_of(label.match)),
         told,
-        tuple(atoms) if asked.mechanism else (),
+        tuple(atoms) if asked.mechanism in DRAWN else (),
     )
-
-
-def _turns(graph: Graph, node: int) -> int:
-    turns, home = 1, graph.homes[node]
-    while home != -1:
-        turns *= int(graph.attrs[home][0])
-        home = graph.homes[home]
-    return turns
 
 
 def least_constraint(uses: Sequence[str]) -> str:
@@ -332,6 +359,7 @@ _WHY: Mapping[str, str] = {
     "tally": "its comparisons with another owner's column are counted",
     "sum": "it is summed without weights",
     "figure": "it is in a figure that is no plain count or sum",
+    "noised": "it is in a sum with noise",
 }
 
 

@@ -4,7 +4,8 @@ The rows that are joined stay as they are. Noise is scaled by this. Of a release
 each spends a k-th of the whole: under `laplace(epsilon)` every number of an atom gets discrete Laplace noise
 of scale l1 * k / epsilon, under `gaussian(epsilon, delta)` noise of variance k * l2^2 / (2 * rho), where rho
 is `zcdp.rho_of_gaussian(epsilon, delta)`; l1 and l2 are those of `greatest`. Another split is right as long
-as its shares add up to no more.
+as its shares add up to no more. A sum that gets noise inside the computation (noised.py) has it all to
+itself, and a turn of n has an n-th: scale l1 * n / epsilon, variance n * l2^2 / (2 * rho).
 
 Both are of what shares hold, not of real numbers: `spreads.py` rounds bounds outwards to multiples of 2^-16
 and widens what products make by their error, and sums of shares are exact. So they hold for a run that clips
@@ -96,7 +97,7 @@ def _of_part(
     width, reach = ends.high - ends.low, max(abs(ends.low), abs(ends.high))
     moves = by and choice.apart and choice.groups != 1
     if part.choices != 1:
-        return _of_choices(choice, varies or moves, rows or by)
+        return _of_choices(ends, choice, varies or moves, rows or by)
     if moves:  # from one group to another, or the greatest change within one
         return 2 * reach, max(2 * reach**2, width**2 if varies else Fraction(0))
     change = Fraction(0)
@@ -116,11 +117,19 @@ def _no_domain(column: str) -> Unfit:
     )
 
 
-def _of_choices(choice: Choice, varies: bool, comes: bool) -> tuple[Fraction, Fraction]:
-    """Return the same of a cell that is a bit for each of several: one bit becomes 0, and another one 1."""
-    change = Fraction(2 if varies else 1 if comes else 0)
+def _of_choices(ends: Interval, choice: Choice, varies: bool, comes: bool) -> tuple[Fraction, Fraction]:
+    """Return the same of cells of which one is not 0: another is in its place, or it changes itself."""
+    reach, within = (
+        max(abs(ends.low), abs(ends.high)),
+        max(ends.high, Fraction(0)) - min(ends.low, Fraction(0)),
+    )
+    one = two = Fraction(0)
+    if varies:
+        one, two = 2 * reach, max(2 * reach**2, within**2)
+    elif comes:
+        one, two = reach, reach**2
     groups = 1 if choice.apart else _number((choice.groups,))
-    return groups * change, groups * change
+    return groups * one, groups * two
 
 
 def _number(shape: Shape) -> int:

@@ -116,6 +116,25 @@ def _arithmetic(name: str, parts: Sequence[Interval], real: bool) -> Interval | 
     return None
 
 
+def summed(spread: Spread, cells: int) -> Spread:
+    """Return the spread of a sum of at most so many cells with this one."""
+    if not isinstance(spread, Interval):
+        return None
+    return Interval(min(spread.low, Fraction(0)) * cells, max(spread.high, Fraction(0)) * cells)
+
+
+def quotient(one: Spread, other: Spread, *, whole: bool) -> Spread:
+    """Return the spread of quotients, 0 where the divisor is not positive; `whole` ones are at least 1."""
+    if not isinstance(one, Interval) or not isinstance(other, Interval) or other.high >= REAL_MOST:
+        return None
+    least = other.low if other.low > 0 else Fraction(1)
+    if other.low <= 0 and not whole:
+        return None
+    low, high = min(one.low, Fraction(0)) / least, max(one.high, Fraction(0)) / least
+    error = _PRODUCT_ERROR + max(-low, high) / 2**32
+    return _bounded(held(low - error, high + error, True))
+
+
 def squared(spread: Spread, real: bool) -> Spread:
     """Return the spread of squares of cells with this one."""
     if isinstance(spread, Domain):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from contracts.pages.numbers import bounded, number_text
 from contracts.pages.types import Cells, Shape
 
 
@@ -51,11 +52,17 @@ class TablePart:
 
 @dataclass(frozen=True, slots=True)
 class NoiseAsked:
-    """How a release draws noise."""
+    """How noise is drawn."""
 
     mechanism: str
     epsilon: Fraction
     delta: Fraction | None = None
+
+    @property
+    def texts(self) -> tuple[str, str, str]:
+        """Its mechanism, epsilon and delta as plans have them."""
+        delta = "" if self.delta is None else number_text(bounded(self.delta))
+        return self.mechanism, number_text(bounded(self.epsilon)), delta
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ class Workbench:
         self.here: ast.AST = ast.Pass()
         """The call that is done."""
         self._places: list[ast.AST] = []
+        self.noised: dict[int, ast.AST] = {}
+        """Where each sum gets noise inside the computation, by its node."""
 
     def ask(self, asked: ReleaseAsked) -> None:
         """Note a release, and the place that asks for it."""

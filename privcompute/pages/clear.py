@@ -1,7 +1,7 @@
 """A plan in the clear, on numpy: written from docs/pages.md, and apart from what runs on shares.
 
 Authors see it beside a run on shares (`assent program run`), and tests hold that run against it. Everything
-is float64, and nothing is hidden.
+is float64, nothing is hidden, and no noise is drawn.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _safe(cells: Array, work: Any) -> Array:
 
 def _work(name: str, x: list[Any], attrs: tuple[str, ...]) -> Any:
     simple: dict[str, Callable[..., Any]] = {
-        "real": lambda a: a, "add": lambda a, b: a + b, "subtract": lambda a, b: a - b,
+        "real": lambda a: a, "noised": lambda a: a, "add": lambda a, b: a + b, "subtract": lambda a, b: a - b,
         "multiply": lambda a, b: a * b, "negative": lambda a: -a, "absolute": abs,
         "divide": lambda a, b: np.where(b > 0, a / np.where(b > 0, b, 1.0), 0.0),
         "minimum": np.minimum, "maximum": np.maximum, "exp": np.exp,

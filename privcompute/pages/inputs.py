@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.pages.limits import RUN_CELLS_MAX
 from contracts.pages.types import Cells, Size
 from privcompute.data.literals import MISSING
 from privcompute.mpc.rounds import OnProgress, no_progress
 from privcompute.pages.columns import InputColumn, InputRefused
 
 _DAYS = np.dtype("datetime64[D]")
-CELLS_MAX = 1 << 25
-"""Cells of one value: about 0.5 GB of shares."""
+CELLS_MAX = RUN_CELLS_MAX
+"""Cells of one value, 2^25: about 0.5 GB of shares."""
 
 
 @dataclass(frozen=True, slots=True)

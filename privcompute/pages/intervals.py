@@ -26,6 +26,7 @@ from chain.primitives.values import Value
 from contracts.pages.limits import LAPLACE_DELTA
 from contracts.pages.numbers import read_number
 from contracts.pages.plan import Plan
+from contracts.pages.releases import NOISED
 from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.pages.inputs import PageRun, size_of
 from privcompute.pages.noise import Noise, noise_of, reach
@@ -62,6 +63,8 @@ def formula_of(plan: Plan, number: int, run: PageRun) -> Value:
     are no steps where no interval can be said.
     """
     asked, noise = plan.asked[number], noise_of(plan, number)
+    if asked.mechanism == NOISED:
+        return _within(plan, number, run)
     atoms = sorted(noise)
     shapes = {atom: [size_of(run, size) for size in plan.graph.cells[atom].shape] for atom in atoms}
     numbers = sum(math.prod(shape) for shape in shapes.values())
@@ -75,6 +78,24 @@ def formula_of(plan: Plan, number: int, run: PageRun) -> Value:
             for atom in atoms
         ],
         "steps": _steps(plan, number, run, atoms),
+    }
+
+
+def _within(plan: Plan, number: int, run: PageRun) -> Value:
+    """Return the same of a release whose noise was drawn inside: that of all that it follows from."""
+    found = behind(plan.graph, [plan.asked[number].value], ())
+    every = [one for one in plan.noised if one.node in found]
+    delta = Fraction(0)
+    for one in every:
+        shape = [size_of(run, size) for size in plan.graph.cells[one.node].shape]
+        laplace = LAPLACE_DELTA * one.turns * math.prod(shape)
+        delta += laplace if one.mechanism == "laplace" else read_number(one.delta)
+    return {
+        "mechanism": " and ".join(sorted({one.mechanism for one in every})),
+        "epsilon": _decimal(sum((read_number(one.epsilon) for one in every), Fraction(0))),
+        "delta": _decimal(delta),
+        "atoms": [],
+        "steps": [],
     }
 
 

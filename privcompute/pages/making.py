@@ -17,6 +17,10 @@ CELLWISE = frozenset(
 """A cell of the result rests on one cell of each value that they take, by numpy's rule of broadcasting."""
 
 
+JOINTLY = ("jointly",)
+"""Constants of a product that is done on shares even if one owner holds all of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlanStep:
     """A piece of a plan's work."""

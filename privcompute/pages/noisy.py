@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from contracts.pages.graph import Graph
+from contracts.pages.mechanisms import DRAWN
 from contracts.pages.plan import Plan
 from privcompute.pages.columns import InputRefused
 from privcompute.pages.noise import Noise, noise_of
@@ -23,7 +24,7 @@ def noises(plan: Plan) -> dict[int, dict[int, Noise]]:
     """
     found, steps = dict[int, dict[int, Noise]](), 0
     for number, asked in enumerate(plan.asked):
-        if asked.mechanism:
+        if asked.mechanism in DRAWN:
             found[number] = noise_of(plan, number)
             steps += len(downstream(plan.graph, asked.value, found[number]))
             if steps > AGAIN_MAX:
@@ -84,12 +85,16 @@ def _bodies(graph: Graph, nodes: Sequence[int]) -> dict[int, set[int]]:
 
 
 def behind(graph: Graph, roots: Iterable[int], stops: Iterable[int]) -> set[int]:
-    """Return all nodes that some follow from, these included, without what is behind `stops` and joins."""
+    """Return all nodes that some follow from, these included, without what is behind `stops` and joins.
+
+    What gets noise inside the computation follows from what its sum is of: no step has that sum as it is.
+    """
     seen: set[int] = set()
     pending, ends = list(roots), set(stops)
     while pending:
         node = pending.pop()
         if node not in seen:
             seen.add(node)
-            pending += [] if node in ends or graph.name(node) == "join" else graph.args[node]
+            args = graph.args[graph.args[node][0]] if graph.name(node) == "noised" else graph.args[node]
+            pending += [] if node in ends or graph.name(node) == "join" else args
     return seen

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from contracts.pages.graph import Args
-from privcompute.pages.making import PlanStep
+from privcompute.pages.making import JOINTLY, PlanStep
 from privcompute.pages.public import computable, stays_uniform
 from privcompute.pages.steps import Leaving, PlanSteps
 
@@ -79,6 +79,8 @@ class _Places:
         return self.places
 
     def _of(self, step: PlanStep) -> int:
+        if step.attrs == JOINTLY:
+            return SECRET
         if step.name == "column":
             return self.parties[int(step.attrs[0])]
         if step.name in _LEAVES:

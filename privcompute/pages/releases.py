@@ -25,7 +25,7 @@ from privcompute.pages.columns import InputRefused
 from privcompute.pages.inputs import PageRun, categories_of, size_of
 from privcompute.pages.intervals import formula_of, interval
 from privcompute.pages.making import PlanStep
-from privcompute.pages.noise import noise_of
+from privcompute.pages.noise import noise_of, noise_within
 from privcompute.pages.restricting import RestrictedSteps
 
 _ONE = 1 << FRACTION_BITS
@@ -45,6 +45,7 @@ class PageOutputs:
 
 def check_releases(plan: Plan) -> None:
     """Raise InputRefused for releases that cannot be run: texts, and those whose noise cannot be drawn."""
+    noise_within(plan)
     for number, asked in enumerate(plan.asked):
         noise_of(plan, number)
         if plan.graph.cells[asked.value].kind == "text":

@@ -7,8 +7,9 @@ the same of groups, of each of several owners' rows alone; `apart` (bits by row,
 that is far enough from those before it (apart.py); `every` (bits): 1 where all along an axis are 1; `hide`
 (x, shown): x where shown, else 0, along the first axis; `share` (x): what one party knows, in shares;
 `sorted` (a sort's step, which value): one of several values that are sorted by one key; `noise`: numbers that
-nobody knows, to be added to a figure, drawn as its constants say (noise.py); `grid` (x): reals rounded to
-2^-16, as shares hold them.
+nobody knows, to be added to a figure, drawn as its constants say (noise.py), in each turn of its loop; `grid`
+(x): reals rounded to 2^-16, as shares hold them. What noise is added to is exact on these: sums of owners in
+whole numbers, products on shares (`JOINTLY`), and nothing of it is hidden.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from contracts.pages.graph import Args
+from contracts.pages.graph import Args, Attrs
 from contracts.pages.inference import source_of
 from contracts.pages.labels import Labels
 from contracts.pages.limits import Gas
@@ -25,9 +26,9 @@ from contracts.pages.releases import SHARES
 from contracts.pages.types import Cells
 from privcompute.pages.families import Families
 from privcompute.pages.groups import LABEL_GAS, ExactFigures, Figure, exact_figures
-from privcompute.pages.making import CELLWISE, Making, PlanStep
+from privcompute.pages.making import CELLWISE, JOINTLY, Making, PlanStep
 from privcompute.pages.masks import Masks
-from privcompute.pages.noise import Noise, attrs_of
+from privcompute.pages.noise import WITHIN, Noise, attrs_of, noise_within
 from privcompute.pages.noisy import downstream, needed, noises
 
 _MASKED = {"sum": 1, "group_sum": 2, "group_count": 1, "greatest": 1, "least": 1, "sort": 2}
@@ -110,6 +111,7 @@ class _Preparing:
         """Steps whose cells are all 1, as everybody knows: which rows are joined was settled before."""
         self._shown: dict[int, int] = {}
         self._families = Families(plan, exact, self.made, self.at, self.ones)
+        self._within = noise_within(plan)
 
     def at(self, node: int) -> int:
         """Return the step that does what a node says."""
@@ -119,6 +121,8 @@ class _Preparing:
 
     def _step(self, node: int) -> int:
         name, attrs, cells = self.graph.name(node), self.graph.attrs[node], self.graph.cells[node]
+        if name == "noised":
+            return self._noised(node)
         args: Args = () if name == "join" else tuple([self.at(arg) for arg in self.graph.args[node]])
         if name == "repeat":
             return self.made.add(name, args, attrs, cells, self._loop(self.graph.homes[node]))
@@ -136,6 +140,27 @@ class _Preparing:
         if name == "join" or (name == "fill" and attrs[0] == "1") or self._view_of_ones(name, args):
             self.ones.add(made)
         return self._guarded(node, made)
+
+    def _noised(self, node: int) -> int:
+        """Return a sum with noise of its own in each turn of the loop in which the page asks for it."""
+        figure = self.exact_sum(self.graph.args[node][0], self.at)
+        drawn = attrs_of(self._within[node], WITHIN, node)
+        return self.with_noise(figure, drawn, self.graph.cells[node], self._loop(self.graph.homes[node]))
+
+    def exact_sum(self, node: int, at: Callable[[int], int]) -> int:
+        """Return a sum or count as noise is added to it; `at` gives the steps of what it is of."""
+        name, attrs, cells = self.graph.name(node), self.graph.attrs[node], self.graph.cells[node]
+        args = [at(arg) for arg in self.graph.args[node]]
+        if name == "matmul":
+            return self.made.once(name, tuple(args), JOINTLY, cells)
+        if cells.kind == "real":
+            args[0] = self.made.once("grid", (args[0],), (), self.made.steps[args[0]].cells)
+        return self.made.once(name, self._without_ones(name, tuple(args)), attrs, cells)
+
+    def with_noise(self, figure: int, drawn: Attrs, cells: Cells, home: int) -> int:
+        """Return a figure with noise that is drawn for it, in each turn of a loop."""
+        noise = self.made.add("noise", (), drawn, cells, home)
+        return self.made.add("add", (figure, noise), (), cells)
 
     def _loop(self, home: int) -> int:
         return -1 if home == -1 else self.at(home)
@@ -273,10 +298,7 @@ class _WithNoise(_Preparing):
         return self._noisy(node) if node in self.noise else super()._step(node)
 
     def _noisy(self, node: int) -> int:
-        name, attrs, cells = self.graph.name(node), self.graph.attrs[node], self.graph.cells[node]
-        args = [self.plain.at(arg) for arg in self.graph.args[node]]
-        if cells.kind == "real":
-            args[0] = self.made.once("grid", (args[0],), (), self.made.steps[args[0]].cells)
-        figure = self.made.once(name, self._without_ones(name, tuple(args)), attrs, cells)
-        noise = self.made.add("noise", (), attrs_of(self.noise[node], self.number, node), cells)
-        return self.made.add("add", (figure, noise), (), cells)
+        figure = self.exact_sum(node, self.plain.at)
+        return self.with_noise(
+            figure, attrs_of(self.noise[node], self.number, node), self.graph.cells[node], -1
+        )

@@ -102,8 +102,8 @@ PLANTS: dict[str, Plant] = {
     "running sums stay as they are": _flow("running_sum", "cross", "view"),
     "the greatest is a sum": _flow("greatest", "fold", "view"),
     "the first rows are a figure of nothing": _labels(
-        "Label(figure=every.values, match=every.match), every.atoms)",
-        "Label(match=every.match), every.atoms)",
+        "label = Label(figure=every.values, match=every.match, noised=every.noised)",
+        "label = Label(match=every.match, noised=every.noised)",
     ),
     "products over rows stay by row": _labels(
         'len(shape) - 1 if name == "matmul" else 0', '0 if name == "matmul" else 0'
@@ -121,24 +121,37 @@ PLANTS: dict[str, Plant] = {
         "            count=summand.key | choice.key, sum=",
     ),
     "mixed sums forget the choice": _labels(
-        "    return Label(figure=every.values, match=every.match)\n",
-        "    return Label(figure=summand.values, match=every.match)\n",
+        "    return Label(figure=every.values, match=every.match, noised=every.noised)\n",
+        "    return Label(figure=summand.values, match=every.match, noised=every.noised)\n",
     ),
     "mixed sums forget the join": _labels(
-        "    return Label(figure=every.values, match=every.match)\n",
-        "    return Label(figure=every.values)\n",
+        "    return Label(figure=every.values, match=every.match, noised=every.noised)\n",
+        "    return Label(figure=every.values, noised=every.noised)\n",
+    ),
+    "noise inside covers sums of any size": _labels(
+        "if place is None or not self.atoms[place].bounded:", "if place is None:"
+    ),
+    "noise inside covers products that others see through": _labels(
+        'product = self.graph.name(node) == "matmul" and not every.crossed',
+        'product = self.graph.name(node) == "matmul"',
+    ),
+    "noise inside forgets the columns": _labels(
+        "return Label(match=label.match, noised=label.values | label.noised, spread=spread)",
+        "return Label(match=label.match, noised=label.noised, spread=spread)",
+    ),
+    "rows forget what they hold by noise": _labels(
+        "            noised=every.noised,\n            spread=spread,\n", "            spread=spread,\n"
+    ),
+    "what a loop carries is bounded as it begins": _labels(
+        "after = [merged([one, other]) for", "after = [replace(merged([one, other]), spread=one.spread) for"
     ),
     "a loop is gone through once": _labels("        return after != before\n", "        return False\n"),
-    "a loop forgets its begin": _labels(
-        "_without_spread(merged([one, other]))", "_without_spread(merged([other]))"
-    ),
+    "a loop forgets its begin": _labels("after = [merged([one, other])", "after = [merged([other])"),
     "a figure forgets what it follows from": _labels("atoms=atoms | 1 << place", "atoms=1 << place"),
     "a join forgets its ids": _labels(
         "match=every.values | every.match, spread=BIT", "match=every.match, spread=BIT"
     ),
-    "noise covers sums of any size": _labels(
-        "if in_bounds and not every.crossed and graph.homes", "if in_bounds and graph.homes"
-    ),
+    "noise covers sums of any size": _labels("if in_bounds and not every.crossed:", "if in_bounds:"),
     "noise covers cells that leave the range of shares": _labels(
         "return self._in_range(node, through(name, [label.spread for label in labels], real))",
         "return through(name, [label.spread for label in labels], real)",
@@ -198,7 +211,18 @@ PLANTS: dict[str, Plant] = {
         '    if False:\n        raise Unfit("NOISE_ON_ROWS"',
     ),
     "unbounded noise passes": _releases(
-        "any(not atom.bounded for atom in atoms)", "all(not atom.bounded for atom in atoms[1:])"
+        "any(not atom.bounded or graph.homes[atom.node] != -1 for atom in atoms)",
+        "all(not atom.bounded for atom in atoms[1:])",
+    ),
+    "noise inside covers what is added to it": _releases(
+        "    if label.values:\n        raise", "    if False:\n        raise"
+    ),
+    "noise of nothing passes": _releases("    if not label.noised:\n", "    if False:\n"),
+    "noise is drawn anew where it is covered again": _releases(
+        "if label.noised and drawn_anew(", "if False and drawn_anew("
+    ),
+    "columns with noise inside need nothing": _releases(
+        '    "rows": {"row": "plain", "noised": "noisy"', '    "rows": {"row": "plain", "noised": "join"'
     ),
     "one of many sums is charged": _releases("    for atom in atoms:\n", "    for atom in atoms[:1]:\n"),
     "joined sums tell nobody": _releases(

@@ -109,6 +109,18 @@ BODIES = {
     "noise on what nothing bounds": (
         'release(sum(loans.amount * loans.rate), to="city", noise=laplace(epsilon=1))'
     ),
+    "noise inside of no noise": 'release(noised(count(loans.paid), 1), to="city", noised=True)',
+    "noise inside on a mean": (
+        'release(noised(mean(clip(loans.amount, 0, 1)), laplace(epsilon=1)), to="city", noised=True)'
+    ),
+    "noise inside on rows that are joined": (
+        'release(noised(count(loans), laplace(epsilon=1)), to="city", noised=True)'
+    ),
+    "noised without noise": 'release(sum(loans.amount), to="city", noised=True)',
+    "noised and more": (
+        'release(noised(count(loans.paid), laplace(epsilon=1)) + sum(loans.amount), to="city", noised=True)'
+    ),
+    "noised and exact": 'release(noised(count(loans.paid), laplace(epsilon=1)), to="city", exact=True)',
     "epsilon": 'release(sum(loans.amount), to="city", noise=laplace(epsilon=0))',
     "delta": 'release(sum(loans.amount), to="city", noise=gaussian(epsilon=1, delta=2))',
     "pairs of rows": 'release(loans.amount[:, None] > loans.amount[None, :], to="city", exact=True)',

@@ -62,6 +62,11 @@ CHOSEN = (
     "it chooses the rows that are counted or summed, together with a column that its receiver or the"
     " initiator owns"
 )
+FITTED = (
+    "w = zeros(2)\n    for step in repeat(9):\n"
+    "        slope = noised(x.T @ (sigmoid(x @ w) - rows.loans.mark), gaussian(epsilon=1, delta=0.001))\n"
+    '        w = clip(w - slope, -5, 5)\n    release(w, to="bank", noised=True)'
+)
 FIGURE, ROW = "it is in a figure that is no plain count or sum", "it leaves as values of single rows"
 
 ATTACKS: dict[str, tuple[str, str, str]] = {
@@ -314,6 +319,29 @@ ATTACKS: dict[str, tuple[str, str, str]] = {
     "cells that running sums hold": (OUT.format("running_sum(rows.people.income)"), "income plain", ROW),
     "cells of the row before": (OUT.format("shift(rows.people.income)"), "income plain", ROW),
     "cells in another shape": (OUT.format("rows.people.income[:, None]"), "income plain", ROW),
+    "a model with noise of a column that is for shares": (
+        f"x = stack([clip(rows.people.score, 0, 1), clip(rows.loans.weight, 0, 1)])\n    {FITTED}",
+        "score noisy",
+        "it is in a sum with noise",
+    ),
+    "scores of a model with noise": (
+        f"x = stack([clip(rows.people.points, 0, 1), clip(rows.loans.weight, 0, 1)])\n    {FITTED}\n"
+        f"    {OUT.format('x @ w')}",
+        "points plain",
+        ROW,
+    ),
+    "an exact count by a model with noise": (
+        f"x = stack([clip(rows.people.points, 0, 1), clip(rows.loans.weight, 0, 1)])\n    {FITTED}\n"
+        f"    {OUT.format('count(x @ w > 0)')}",
+        "points plain",
+        FIGURE,
+    ),
+    "a column for shares that a row holds by noise": (
+        "n = noised(sum(clip(rows.people.score, 0, 1)), laplace(epsilon=1))\n"
+        f"    {OUT.format('rows.loans.weight * n')}",
+        "score noisy",
+        "it is in a sum with noise",
+    ),
     "cells beside harmless ones": (
         OUT.format("stack([rows.loans.weight, rows.people.age])"),
         "age plain",
@@ -343,6 +371,38 @@ BEFORE_ANY_GRANT = {
     "noise once on what others see through": (
         NOISY.format("sum(where(rows.people.income > mean(rows.people.income), 1, 0))"),
         "NOISE_UNBOUNDED",
+    ),
+    "noise inside on cells that nothing bounds": (
+        f"x = stack([rows.people.income ** 2, real(rows.loans.weight)])\n    {FITTED}",
+        "NOISE_UNBOUNDED",
+    ),
+    "noise inside on errors of coefficients that nothing bounds": (
+        "x = stack([clip(rows.people.points, 0, 1), clip(rows.loans.weight, 0, 1)])\n    "
+        + FITTED.replace("clip(w - slope, -5, 5)", "w - slope"),
+        "NOISE_UNBOUNDED",
+    ),
+    "noise inside on what others see through": (
+        "p = clip(rows.people.points, 0, 1)\n"
+        "    x = stack([clip(p - mean(p), 0, 1), real(rows.loans.mark)])\n"
+        f"    {FITTED}",
+        "NOISE_UNBOUNDED",
+    ),
+    "noise inside that a sum without is added to": (
+        "n = noised(sum(clip(rows.people.age, 0, 1)), laplace(epsilon=1)) + sum(rows.people.age)\n"
+        '    release(n, to="bank", noised=True)',
+        "NOISE",
+    ),
+    "noise inside on single rows": (
+        'release(noised(rows.people.age, laplace(epsilon=1)), to="bank", noised=True)',
+        "NOISE_ON_ROWS",
+    ),
+    "noise of how many rows are joined": ('release(count(rows), to="bank", noised=True)', "NOISE"),
+    "noise of nothing": ('release(sum(rows.people.age), to="bank", noised=True)', "NOISE"),
+    "noise on it once more, through what has some": (
+        "n = sum(clip(rows.people.age, 0, 1))\n    w = 0\n    for step in repeat(2):\n"
+        "        w = w + n * noised(sum(clip(rows.people.points, 0, 1)), laplace(epsilon=1))\n    "
+        + NOISY.format("w"),
+        "NOISE",
     ),
     "a branch": ("if sum(rows.people.ill) > 3:\n        pass", "SECRET_BRANCH"),
     "as many turns as a secret": ("for i in range(count(rows)):\n        pass", "SECRET_NUMBER"),
@@ -387,6 +447,13 @@ HONEST = {
         "x = stack([rows.people.score, rows.people.income])\n    w = zeros(2)\n    for step in repeat(9):\n"
         '        w = w - x.T @ (sigmoid(x @ w) - rows.loans.mark)\n    keep(w, "model")'
     ),
+    "a model with noise": (
+        f"x = stack([clip(rows.people.points, 0, 1), clip(rows.loans.weight, 0, 1)])\n    {FITTED}\n"
+        f"    {NOISY.format('count(x @ w > 0)')}"
+    ),
+    "a model with noise that stays shares": (
+        f"x = stack([clip(rows.people.score, 0, 1), clip(rows.people.points, 0, 1)])\n    {FITTED}"
+    ).replace('release(w, to="bank", noised=True)', 'keep(w, "model")'),
     "own cells": OUT.format("loans.weight"),
     "noise on a column for noise": NOISY.format("sum(clip(rows.people.points, 0, 1), by=rows.people.town)"),
     "noise on a column for exact figures": NOISY.format("sum(clip(rows.people.age, 0, 1))"),

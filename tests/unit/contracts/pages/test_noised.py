@@ -1,0 +1,329 @@
+"""Noise inside a computation: what it covers, what follows from it, what accounts are charged with."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import random
+from fractions import Fraction
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from contracts.pages import charges, sensitivity
+from contracts.pages.charges import Charge
+from contracts.pages.faults import PageRefused
+from contracts.pages.limits import LAPLACE_DELTA
+from contracts.pages.page import trace
+from contracts.pages.plan import Plan, decode_plan
+from contracts.pages.releases import against
+from contracts.pages.zcdp import RHO_UNIT, rho_of_gaussian, rho_of_laplace
+from privcompute.pages.clear import _Run
+from tests.unit.contracts.pages.test_sensitivity import (
+    OWNERS,
+    SCHEMAS,
+    Rows,
+    drawn,
+    replaced,
+    world,
+)
+
+OPENDP = json.loads((Path(__file__).parents[3] / "vectors/opendp_turns.json").read_text(encoding="utf-8"))
+GAUSSIAN, LAPLACE = "gaussian(epsilon=1, delta=0.000001)", "laplace(epsilon=1)"
+FEATURES = (
+    "real(membership(rows))[:, None]",
+    "clip(rows.loans.w, -1, 1)[:, None]",
+    "((clip(rows.people.a, 0, 9) - 4) / 5)[:, None]",
+    "stack([where(rows.people.b, 1, 0), where(rows.loans.m, 1, 0)])",
+    "one_hot(rows.people.h)",
+    "one_hot(rows.loans.k)",
+    "bins(rows.people.i)",
+)
+ERRORS = (
+    "sigmoid(x @ w) - rows.loans.m",
+    "clip(x @ w, -1, 1) - where(rows.people.b, 1, 0)",
+    "where(lot(rows, 0.5), sigmoid(x @ w) - rows.people.b, 0)",
+    'where(rows.people.h == "x", sigmoid(x @ w), 0) - 0.5',
+)
+SUMS = ("x.T @ error", "sum(x * error[:, None])", "sum(x * error[:, None], where=rows.loans.m)")
+TURNS = 3
+
+
+def page(*statements: str) -> str:
+    lines = "\n    ".join(["rows = join(loans, people)", *statements])
+    return f'"""A page."""\n\n\ndef run(loans, people):\n    {lines}\n'
+
+
+def descent(features: list[str], error: str, total: str, noise: str = GAUSSIAN, turns: int = TURNS) -> str:
+    """Return a page that takes noisy steps of coefficients, within -2 and 2."""
+    return page(
+        f"x = concat([{', '.join(features)}])",
+        "w = zeros(shape(x)[1])",
+        f"for turn in repeat({turns}):",
+        f"    error = {error}",
+        f"    w = clip(w - noised({total}, {noise}) / count(rows), -2, 2)",
+        'release(w, to="bank", noised=True, name="weights")',
+    )
+
+
+def sums_of_turns(plan: Plan, rows: Rows, told: list[NDArray[Any]]) -> list[NDArray[np.float64]]:
+    """Return what noise is added to in each turn, where what it makes of that in all turns is given."""
+    run, seen = _Run(plan, world(rows)), list[NDArray[np.float64]]()
+    whole = run.value
+
+    def value(node: int, name: str, args: tuple[int, ...], attrs: tuple[str, ...]) -> Any:
+        if name == "noised":
+            seen.append(np.asarray(run.values[args[0]], np.float64))
+            return told[len(seen) - 1]
+        return whole(node, name, args, attrs)
+
+    run.value = value  # type: ignore[method-assign]
+    run.every()
+    return seen
+
+
+def reaches(seed: int) -> tuple[float, float]:
+    """Return how much of l1 and l2 one row's values of one owner's columns changed at most; assert no more.
+
+    Of a page that is drawn, over rows that are drawn, with anything that noise may have made of the turns.
+    """
+    chance, numbers = random.Random(seed), np.random.default_rng(seed)
+    features = chance.sample(FEATURES, chance.randint(1, 4))
+    source = descent(features, chance.choice(ERRORS), chance.choice(SUMS))
+    plan = trace(source, SCHEMAS)
+    (one,) = plan.noised
+    shape = _shape(plan, drawn(chance))
+    found = (0.0, 0.0)
+    for _ in range(12):
+        told = [numbers.normal(0, 4, shape) for _ in range(TURNS)]
+        rows, name = drawn(chance), chance.choice(["loans", "people"])
+        other = replaced(rows, name, drawn(chance)[name][0])
+        columns = sensitivity.columns_of(plan.graph, plan.datasets, OWNERS[name])
+        l1, l2 = map(float, sensitivity.sensitivity(one.atom, columns))
+        for before, after in zip(*[sums_of_turns(plan, each, told) for each in (rows, other)], strict=True):
+            gap = np.abs(before - after)
+            assert float(gap.sum()) <= l1 + 1e-9, source
+            assert float((gap**2).sum()) ** 0.5 <= l2 + 1e-9, source
+            if l1:
+                found = (
+                    max(found[0], float(gap.sum()) / l1),
+                    max(found[1], float((gap**2).sum()) ** 0.5 / l2),
+                )
+    return found
+
+
+def _shape(plan: Plan, rows: Rows) -> tuple[int, ...]:
+    """Return the shape of the sum that gets noise, on these rows."""
+    run = _Run(plan, world(rows))
+    run.every()
+    return np.shape(run.values[plan.noised[0].node])
+
+
+# --- what it covers ----------------------------------------------------------------------------------------
+def test_one_row_changes_no_turn_of_drawn_descents_by_more_than_noise_is_scaled_by() -> None:
+    """Of one row's values of one owner's columns, whatever noise made of others; some by nearly that."""
+    found = [reaches(seed) for seed in range(60)]
+    assert max(l1 for l1, _ in found) > 0.85
+    assert max(l2 for _, l2 in found) > 0.85
+
+
+def test_a_product_over_rows_changes_by_its_columns_and_once_by_all_categories_of_one() -> None:
+    (one,) = trace(descent([*FEATURES[:3], FEATURES[4]], ERRORS[0], SUMS[0]), SCHEMAS).noised
+    l1, l2 = sensitivity.sensitivity(one.atom, -1)
+    assert float(l1) == pytest.approx(8, abs=0.01)
+    assert float(l2) == pytest.approx(4, abs=0.01)
+    assert (l1 >= 8, l2 >= 4) == (True, True)
+
+
+@pytest.mark.parametrize("total", SUMS)
+def test_groups_of_bits_that_overlap_change_each(total: str) -> None:
+    (one,) = trace(descent([FEATURES[3]], ERRORS[0], total), SCHEMAS).noised
+    assert float(sensitivity.sensitivity(one.atom, -1)[1]) == pytest.approx(2 * sqrt(2), abs=0.01)
+
+
+REFUSED = {
+    "features that nothing bounds": descent(["(rows.people.a * 1)[:, None]"], ERRORS[0], SUMS[0]).replace(
+        "rows.people.a * 1", "rows.people.a * rows.people.a * rows.people.a * rows.people.t * rows.people.t"
+    ),
+    "coefficients that nothing bounds": descent([*FEATURES[1:3]], ERRORS[0], SUMS[0])
+    .replace("clip(w -", "(w -")
+    .replace("count(rows), -2, 2)", "count(rows))"),
+    "errors that nothing bounds": descent([*FEATURES[1:3]], "exp(x @ w) - rows.loans.m", SUMS[0]),
+    "means without noise in every row": descent(
+        ["(clip(rows.people.a, 0, 9) - mean(clip(rows.people.a, 0, 9)))[:, None]"], ERRORS[0], SUMS[0]
+    ),
+    "products beyond the range of shares": descent(
+        ["clip(rows.loans.w, -1, 1)[:, None] * 70"], ERRORS[0], SUMS[0]
+    ),
+    "a mean": page(
+        'release(noised(mean(clip(rows.people.a, 0, 9)), laplace(epsilon=1)), to="bank", noised=True)'
+    ),
+    "the greatest": page(
+        'release(noised(greatest(rows.people.a), laplace(epsilon=1)), to="bank", noised=True)'
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_nothing_bounds_is_refused_where_noise_is_asked_for(name: str) -> None:
+    with pytest.raises(PageRefused) as refused:
+        trace(REFUSED[name], SCHEMAS)
+    (found,) = refused.value.diagnostics
+    assert found.rule == "NOISE_UNBOUNDED"
+    assert "noised(" in REFUSED[name].splitlines()[found.line - 1]
+
+
+# --- what follows from it ----------------------------------------------------------------------------------
+def test_coefficients_need_no_more_than_columns_for_noise() -> None:
+    plan = trace(descent([*FEATURES[:5]], ERRORS[0], SUMS[0]), SCHEMAS)
+    assert {use.use for use in plan.uses} == {"noisy", "join"}
+    (release,) = plan.releases
+    assert (release.kind, release.columns, len(release.noised)) == ("figure", (), 5)
+    assert decode_plan(plan.data).hash == plan.hash
+
+
+def test_what_else_has_a_part_in_a_figure_keeps_its_way() -> None:
+    source = descent([*FEATURES[1:3]], ERRORS[0], SUMS[0]) + (
+        '    release(count(x @ w > rows.people.d), to="bank", exact=True, name="above")\n'
+        '    release(count(x @ w > rows.people.d), to="bank", noise=laplace(epsilon=0.5), name="about")\n'
+        '    release(x @ w, to="bank", exact=True, name="scores")\n'
+        '    keep(w, name="weights")\n'
+    )
+    plan = trace(source, SCHEMAS)
+    uses: dict[str, dict[str, str]] = {one.name: {} for one in plan.releases}
+    for use in plan.uses:
+        before = uses[plan.releases[use.release].name].get(use.column, "")
+        uses[plan.releases[use.release].name][use.column] = "plain" if before == "plain" else use.use
+    assert uses["above"] == {"w": "plain", "a": "plain", "d": "plain", "m": "noisy", "id": "join"}
+    assert uses["about"] == {"w": "noisy", "a": "noisy", "d": "noisy", "m": "noisy", "id": "join"}
+    assert uses["scores"] == {"w": "plain", "a": "plain", "m": "noisy", "id": "join"}
+    granted = {("loans", "m"): "encrypted-only"}
+    assert ("m", "noisy") in {(one.column, one.use) for one in against(plan.uses, plan.releases, granted)}
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('release(sum(clip(rows.people.a, 0, 9)), to="bank", noised=True)', "no noise is in this"),
+        (
+            'release(total + count(rows.people.b), to="bank", noised=True)',
+            "follows from sums without noise, too",
+        ),
+        ('release(total, to="bank", exact=True)', "the noise of this is in it already"),
+        ('release(total, to="bank")', "a release says how"),
+        ('release(total, to="bank", exact=True, noised=True)', "a release says how"),
+        (
+            'release(noised(count(rows.people.b), 1), to="bank", noised=True)',
+            "noised takes noise, not a number",
+        ),
+        (
+            'release(noised(count(rows), laplace(epsilon=1)), to="bank", noised=True)',
+            "how many rows are joined",
+        ),
+        (
+            'release(noised(count(rows.people.b), laplace(epsilon=11)), to="bank", noised=True)',
+            "epsilon = 11",
+        ),
+        (
+            'release(noised(rows.people.a, laplace(epsilon=1)), to="bank", noised=True)',
+            "cells of single rows",
+        ),
+        (
+            "b = sum(clip(rows.people.a, 0, 9))\n    for turn in repeat(2):\n"
+            "        total = total + b * noised(count(rows.people.b), laplace(epsilon=1))\n"
+            '    release(total * b, to="bank", noise=laplace(epsilon=1))',
+            "follows from a sum that this release adds noise to",
+        ),
+    ],
+)
+def test_a_release_says_truly_whether_noise_is_in_it(line: str, reason: str) -> None:
+    with pytest.raises(PageRefused, match=reason):
+        trace(page("total = noised(count(rows.loans.m), laplace(epsilon=1))", line), SCHEMAS)
+
+
+def test_two_calls_draw_noise_of_their_own() -> None:
+    one = "noised(count(rows.people.b), laplace(epsilon=0.25))"
+    plan = trace(page(f'release({one} + {one}, to="bank", noised=True)'), SCHEMAS)
+    assert len(plan.noised) == 2
+    assert plan.charges["people"].epsilon == 5 * 10**8
+
+
+# --- what accounts are charged with ------------------------------------------------------------------------
+def charge(noise: str, turns: int) -> Charge:
+    return trace(descent([*FEATURES[:3]], ERRORS[0], SUMS[0], noise, turns), SCHEMAS).charges["people"]
+
+
+def test_all_turns_together_are_charged_with_the_epsilon_that_is_asked_for() -> None:
+    rho = rho_of_gaussian(Fraction(1), Fraction(1, 10**6))
+    for turns in (1, 40):
+        found = charge(GAUSSIAN, turns)
+        assert (found.epsilon, found.delta.value({}), found.rho) == (10**9, 10**12, rho * RHO_UNIT)
+    found = charge(LAPLACE, 40)
+    each = -(-LAPLACE_DELTA.numerator * 10**18 // LAPLACE_DELTA.denominator)
+    assert (found.epsilon, found.delta.value({})) == (10**9, 3 * 40 * each)
+    assert found.rho == 40 * rho_of_laplace(Fraction(1, 40)) * RHO_UNIT
+
+
+def test_only_those_whose_columns_are_covered_are_charged() -> None:
+    source = page('release(noised(sum(clip(loans.w, 0, 1)), laplace(epsilon=1)), to="bank", noised=True)')
+    found = trace(source, SCHEMAS).charges
+    assert found["loans"].epsilon == 10**9
+    assert found["people"] == Charge()
+
+
+def test_what_stays_shares_is_charged_as_what_leaves() -> None:
+    kept = descent([*FEATURES[:3]], ERRORS[0], SUMS[0]).replace(
+        'release(w, to="bank", noised=True, name="weights")', 'keep(w, name="weights")'
+    )
+    plan = trace(kept, SCHEMAS)
+    assert {use.use for use in plan.uses} == {"encrypted", "join"}
+    assert plan.charges["people"].epsilon == 10**9
+
+
+@pytest.mark.parametrize("case", OPENDP["turns"])
+def test_turns_compose_as_opendp_composes_as_many_gaussians(case: dict[str, Any]) -> None:
+    """OpenDP's are of the scale that two parts of our noise have in each turn, for one that changes by 1."""
+    found = charge(f"gaussian(epsilon={case['epsilon']}, delta={case['delta']:.9f})", case["turns"])
+    assert found.rho / RHO_UNIT == pytest.approx(case["rho"], rel=1e-9)
+    assert found.rho / RHO_UNIT >= case["rho"] * (1 - 1e-9)
+    assert case["composed"] <= case["epsilon"]
+    assert found.epsilon / 10**9 >= case["composed"]
+
+
+# --- planted faults ----------------------------------------------------------------------------------------
+def test_a_charge_for_one_turn_alone_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = charges._spent
+
+    def of_one(mechanism: str, epsilon: str, delta: str, numbers: Any, turns: int = 1) -> Any:
+        return whole(mechanism, str(Fraction(epsilon) / turns), delta, numbers)
+
+    monkeypatch.setattr(charges, "_spent", of_one)
+    case = next(one for one in OPENDP["turns"] if one["epsilon"] == 1 and one["turns"] == 20)
+    with pytest.raises(AssertionError):
+        test_turns_compose_as_opendp_composes_as_many_gaussians(case)
+
+
+@pytest.mark.parametrize(
+    "fault", ["one side of a product", "errors of one sign", "one category moves by one"]
+)
+def test_a_sensitivity_that_forgets_is_found(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    labels = importlib.import_module("contracts.pages.labels")
+    whole, choices = labels.through, sensitivity._of_choices
+
+    def through(name: str, parts: Any, real: bool) -> Any:
+        if name == "multiply" and fault == "one side of a product":
+            return parts[0]
+        made = whole(name, parts, real)
+        if name == "multiply" and fault == "errors of one sign" and made is not None:
+            return labels.Interval(max(made.low, Fraction(0)), made.high)
+        return made
+
+    monkeypatch.setattr(labels, "through", through)
+    if fault == "one category moves by one":
+        monkeypatch.setattr(sensitivity, "_of_choices", lambda *of: tuple(one / 4 for one in choices(*of)))
+    with pytest.raises(AssertionError):
+        test_one_row_changes_no_turn_of_drawn_descents_by_more_than_noise_is_scaled_by()
