@@ -10,7 +10,7 @@ from chain.cli import processes
 from chain.cli.layout import OrgFolder
 from chain.primitives.errors import DecodeError, FileTrouble
 from chain.primitives.files import read_bounded
-from chain.primitives.lastrun import LastRun, read_run
+from chain.primitives.lastrun import LastRun, is_held, read_run
 
 LINE_CHARS_MAX, PID_BYTES_MAX = 500, 64
 CUT_OFF = (
@@ -33,6 +33,13 @@ class Traces:
     """The last line of its log."""
     written: int = 0
     """When its log was written last, in milliseconds since the epoch."""
+    held: bool = False
+    """Whether a process keeps that record now, which this command cannot see."""
+
+    @property
+    def unseen(self) -> bool:
+        """Tell whether it runs after all: in another container, or as another user."""
+        return self.held and self.run is not None and self.run.ended is None
 
     @property
     def unrecorded(self) -> bool:
@@ -54,7 +61,7 @@ def traces(org: OrgFolder, process: str) -> Traces:
         written = _written(org, process)
     except FileTrouble as error:
         fault = f"{fault}; {error}" if fault else str(error)
-    return Traces(run, fault, _begun(org, process), line, written)
+    return Traces(run, fault, _begun(org, process), line, written, is_held(org.run(process)))
 
 
 def _written(org: OrgFolder, process: str) -> int:
@@ -74,6 +81,8 @@ def _begun(org: OrgFolder, process: str) -> tuple[int, int] | None:
 
 def explain_absence(process: str, left: Traces, start_it: str) -> str:
     """Say why a node or an agent does not run, and how to start it, from what it left behind."""
+    if left.unseen:
+        return ending(process, left)
     mended = left.run is not None and left.run.reason and not left.unrecorded
     then = "once that is mended" if mended else "start it with"
     return f"{ending(process, left)}\n  {then}: {start_it}"
@@ -82,6 +91,11 @@ def explain_absence(process: str, left: Traces, start_it: str) -> str:
 def ending(process: str, left: Traces) -> str:
     """Say how a process's last run ended; where nothing was recorded, what its log says last, and when."""
     run = left.run
+    if run is not None and left.unseen:
+        return (
+            f"the {process} that began at {utc(run.began)} UTC runs where this command cannot see it, in another "
+            f"container or as another user; it logs to {run.logs or 'an unknown place'}"
+        )
     if left.begun is not None and left.unrecorded:
         pid, began = left.begun
         which = f"the {process} that was begun as process {pid} at {utc(began)} UTC"

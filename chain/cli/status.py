@@ -227,7 +227,9 @@ async def _agent_status(org: OrgFolder) -> dict[str, Any]:
     shown["listen"] = config.peers.listen
     running = processes.find(org, "agent")
     if running is None:
-        return shown | {"stall": _absence(org, "agent")}
+        left = traces(org, "agent")
+        state = "unseen" if left.unseen else "stopped"
+        return shown | {"state": state, "stall": explain_absence("agent", left, org.start_command)}
     why = _agent_silence(org, running, config.peers.listen)
     if why:
         return shown | {"state": "silent", "stall": why}

@@ -1,7 +1,8 @@
 #!/bin/sh
 # The container of one founder: it founds with the others by files in EXCHANGE, then runs its node.
 # ORG is its name, ORGS those of all founders, ADDRESS and AGENT_ADDRESS where others reach it (the second may be
-# empty), HOME_DIR its own volume. For a trial on one machine: between companies people compare (docs/founding.md).
+# empty), HOME_DIR its own volume. With the word "agent" it runs the founder's agent instead, once all have founded (not
+# every compose tool heeds `service_healthy`). For a trial on one machine: between companies people compare (docs/founding.md).
 set -eu
 cd "$HOME_DIR"
 wait_for() {
@@ -26,6 +27,10 @@ all_of() {
         echo "$EXCHANGE/$org.$1.json"
     done
 }
+if [ "${1:-node}" = agent ]; then
+    wait_for "$ORG/agent.toml"
+    exec assent agent run --config "$HOME_DIR/$ORG/agent.toml"
+fi
 if [ ! -s "$ORG/node.toml" ]; then
     if [ ! -s "$ORG/$ORG.card.json" ]; then
         assent found request "$ORG" --founding local --address "$ADDRESS" ${AGENT_ADDRESS:+--agent-address "$AGENT_ADDRESS"}

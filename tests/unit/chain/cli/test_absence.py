@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from chain.cli.init import create_consortium
 from chain.cli.layout import ConsortiumFolder
 from chain.cli.main import main
 from chain.primitives.errors import ConfigError
-from chain.primitives.lastrun import LastRun
+from chain.primitives.lastrun import LastRun, recorded
 
 DAY_MS = 86_400_000
 """The second of January 1970, at midnight."""
@@ -55,6 +56,29 @@ def test_each_end_is_said_with_its_time_and_what_to_do(process: str) -> None:
     assert f"the {process} began its last run at 1970-01-02 00:00:00.000 UTC and wrote no end of it" in cut
     assert "it was killed, its machine went down (dmesg tells" in cut
     assert f"; its last log line, of 1970-01-02 00:00:00.005 UTC, is: {LINE}\n  start it with: go" in cut
+
+
+@pytest.mark.parametrize("process", ["node", "agent"])
+def test_what_keeps_its_record_and_cannot_be_seen_is_not_said_to_have_been_killed(process: str) -> None:
+    """An agent in a container of its own, asked about in the container of its node."""
+    told = explain_absence(process, Traces(RUN, line=LINE, held=True), "go")
+    assert told == (
+        f"the {process} that began at 1970-01-02 00:00:00.000 UTC runs where this command cannot see it, in "
+        "another container or as another user; it logs to /dev/null"
+    )
+    ended = explain_absence(process, Traces(TOLD, held=True), "go")
+    assert "it was told to end" in ended
+
+
+def test_an_agent_whose_process_cannot_be_seen_is_unseen_and_not_stopped(
+    two: ConsortiumFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = two.orgs[0]
+    monkeypatch.setattr(processes, "find", lambda *_: None)
+    with recorded(bank.run("agent")):
+        found = json.loads(invoke("status", str(bank.path), "--json").output)
+    assert [agent["state"] for agent in found["agents"]] == ["unseen"]
+    assert "runs where this command cannot see it" in found["agents"][0]["stall"]
 
 
 def test_without_a_record_the_last_line_of_the_log_has_its_time_and_is_not_taken_for_the_cause() -> None:
