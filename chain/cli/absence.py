@@ -93,8 +93,8 @@ def ending(process: str, left: Traces) -> str:
     run = left.run
     if run is not None and left.unseen:
         return (
-            f"the {process} that began at {utc(run.began)} UTC runs where this command cannot see it, in another "
-            f"container or as another user; it logs to {run.logs or 'an unknown place'}"
+            f"the {process} that began at {utc(run.began)} UTC runs where this command cannot see it, in "
+            f"another container or as another user; it logs to {run.logs or 'an unknown place'}"
         )
     if left.begun is not None and left.unrecorded:
         pid, began = left.begun
