@@ -22,17 +22,16 @@ SOURCE = Path(__file__).with_name("german_credit.csv")
 SEED = 7
 LABEL = "creditability"
 POSITIVE = "bad"
-NUMBERS = frozenset(
-    {
-        "duration_in_month",
-        "credit_amount",
-        "installment_rate_in_percentage_of_disposable_income",
-        "present_residence_since",
-        "age_in_years",
-        "number_of_existing_credits_at_this_bank",
-        "number_of_people_being_liable_to_provide_maintenance_for",
-    }
-)
+DOMAINS = {
+    "duration_in_month": ("0", "120"),
+    "credit_amount": ("0", "50000"),
+    "installment_rate_in_percentage_of_disposable_income": ("1", "4"),
+    "present_residence_since": ("1", "4"),
+    "age_in_years": ("18", "120"),
+    "number_of_existing_credits_at_this_bank": ("1", "4"),
+    "number_of_people_being_liable_to_provide_maintenance_for": ("1", "2"),
+}
+"""Of numbers: what each may be at all, as its owner registers it before it has seen a row."""
 EDGES = {"age_in_years": ["18", "25", "35", "45", "55", "80"]}
 SENSITIVE = frozenset({"personal_status_and_sex", "foreign_worker"})
 
@@ -120,7 +119,7 @@ def identifier(seed: int, person: int) -> str:
 
 
 def schema_of(part: Part, people: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Return what a part declares of each column: type, sensitivity, its categories or the edges of its bins.
+    """Return what a part declares of each column: type, sensitivity, its domain, its categories, its bins.
 
     Categories are those of the whole set, as its code list has them, whoever of these people a part holds.
     """
@@ -128,7 +127,9 @@ def schema_of(part: Part, people: Sequence[Mapping[str, str]]) -> list[dict[str,
     for name in part.columns:
         sensitivity = "sensitive" if name in SENSITIVE else "personal"
         said: dict[str, Any] = {"name": name, "type": "integer", "sensitivity": sensitivity}
-        if name not in NUMBERS:
+        if name in DOMAINS:
+            said |= dict(zip(("low", "high"), DOMAINS[name], strict=True))
+        else:
             said |= {"type": "category", "categories": sorted({row[name] for row in people})}
         if name in EDGES:
             said["edges"] = EDGES[name]
