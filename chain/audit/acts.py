@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chain.audit.records import Contents, TransactionAt
+from chain.audit.records import Caused, Contents
 from chain.audit.text import shown, utc
-from chain.audit.trail import state_value
-from chain.ledger.block import EventEntry, Receipt, transaction_id
-from chain.primitives.acts import ACTS, CALLS, PENDING_MS, act_digest
+from chain.audit.trail import value_of
+from chain.ledger.block import EventEntry
+from chain.primitives.acts import ACTS, CALLS, PENDING_MS
 from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.runtimeport import OK, RESULT_BYTES_MAX, map_key
 from chain.primitives.values import Value, decode_value
@@ -97,29 +97,20 @@ def check_act(contents: Contents, one: ActSeen) -> None:
         raise ProofInvalid(f"{one}: {len(set(keys))} distinct keys, {one.needed} were asked for")
     if one.seen[-1][1] != one.entry.tx_id:
         raise ProofInvalid(f"{one}: the last transaction that it names is not the one that did it")
-    placed = _placed(contents)
-    times = [_check_call(contents, placed, one, key, tx_id) for key, tx_id in one.seen]
+    times = [_check_call(contents, one, key, tx_id) for key, tx_id in one.seen]
     if not 0 <= times[-1] - min(times) < PENDING_MS:
         raise ProofInvalid(f"{one}: more than three days lie between its first key and its last")
 
 
-def _placed(contents: Contents) -> dict[bytes, TransactionAt]:
-    return {transaction_id(item.transaction.body): item for item in contents.transactions}
-
-
-def _check_call(
-    contents: Contents, placed: dict[bytes, TransactionAt], one: ActSeen, key: bytes, tx_id: bytes
-) -> int:
+def _check_call(contents: Contents, one: ActSeen, key: bytes, tx_id: bytes) -> int:
     """Return the block time at which a key made this very call, and ended not before it was done."""
-    found = placed.get(tx_id)
+    found = contents.caused.get(tx_id)
     what = f"{one}: transaction {tx_id.hex()[:16]}"
     if found is None:
         raise ProofInvalid(f"{what}, by which a key saw it, is not in the package")
-    body = found.transaction.body
-    if body.sender != key:
+    if found.sender != key:
         raise ProofInvalid(f"{what} is signed by another key than {key.hex()[:16]}")
-    named = f"{body.contract}.{body.method}" == one.call
-    if not named or act_digest(body.contract, body.method, body.args) != one.digest:
+    if f"{found.contract}.{found.method}" != one.call or found.digest != one.digest:
         raise ProofInvalid(f"{what} is another call, or has other arguments")
     record = _key_record(contents, key)
     roles = record.get("roles", [])
@@ -133,16 +124,15 @@ def _check_call(
     since, until = record.get("since", 0), record.get("until", 0)
     if since > found.height or (until and until < one.entry.height):
         raise ProofInvalid(f"{what}: its key signed at heights {since}..{until or ''}, the act is of another")
-    return contents.header(found.height, what).headers[0].time
+    return contents.time(found.height, what)
 
 
 def _key_record(contents: Contents, key: bytes) -> dict[str, Any]:
-    place = (ORGS, map_key("keys", key.hex()), contents.last)
-    for item in contents.states:
-        if (item.namespace, item.key, item.height) == place:
-            value = state_value(contents.proved_state(item))
-            return value if isinstance(value, dict) else {}
-    raise ProofInvalid(f"key {key.hex()[:16]}: the package does not show whose it is")
+    place = (contents.last, ORGS, map_key("keys", key.hex()))
+    if place not in contents.states:
+        raise ProofInvalid(f"key {key.hex()[:16]}: the package does not show whose it is")
+    value = value_of(contents.states[place])
+    return value if isinstance(value, dict) else {}
 
 
 def check_none_alone(contents: Contents) -> None:
@@ -156,35 +146,25 @@ def check_none_alone(contents: Contents) -> None:
     org = contents.subject.removeprefix("org:")
     asked: dict[str, int] = {}
     done = {one.entry.tx_id: one for one in acts_done(contents.entries)}
-    receipts = {item.receipt.tx_id: item.receipt for item in contents.receipts}
-    placed = _placed(contents)
     met: set[bytes] = set()
     for entry in contents.entries:
-        item = placed.get(entry.tx_id)
-        receipt = receipts.get(entry.tx_id)
-        if item is not None and receipt is not None and receipt.status == OK and entry.tx_id not in met:
+        item = contents.caused.get(entry.tx_id)
+        if item is not None and item.status == OK and entry.tx_id not in met:
             met.add(entry.tx_id)
-            _check_alone(contents, org, asked, item, receipt, done.get(entry.tx_id))
+            _check_alone(contents, org, asked, item, done.get(entry.tx_id))
         if (entry.event.contract, entry.event.name) == (ORGS, "EyesSet"):
             _ask(asked, entry)
 
 
 def _check_alone(
-    contents: Contents,
-    org: str,
-    asked: dict[str, int],
-    item: TransactionAt,
-    receipt: Receipt,
-    one: ActSeen | None,
+    contents: Contents, org: str, asked: dict[str, int], item: Caused, one: ActSeen | None
 ) -> None:
     """A call of an act was done by keys enough, or came to nothing but a note that it waits."""
-    body = item.transaction.body
-    call = f"{body.contract}.{body.method}"
+    call = f"{item.contract}.{item.method}"
     k = asked.get(CALLS.get(call, ""), 1)
-    if k == 1 or _key_record(contents, body.sender).get("org") != org:
+    if k == 1 or _key_record(contents, item.sender).get("org") != org:
         return
-    events = {(event.contract, event.name) for event in receipt.events}
-    if one is None and not (events and events <= _NOTES):
+    if one is None and not (item.kinds and item.kinds <= _NOTES):
         raise ProofInvalid(
             f"{call} at height {item.height}: done by one key, though {shown(org)} asked for {k}"
         )
@@ -206,9 +186,9 @@ def _ask(asked: dict[str, int], entry: EventEntry) -> None:
 def _first_orgs(contents: Contents) -> bool:
     """Tell whether the version of `orgs` that genesis installed is all that the package shows of it."""
     records = [
-        state_value(contents.proved_state(item))
-        for item in contents.states
-        if (item.namespace, item.key) == ("lifecycle", map_key("active", ORGS))
+        value_of(value)
+        for (_, namespace, key), value in contents.states.items()
+        if (namespace, key) == ("lifecycle", map_key("active", ORGS))
     ]
     return all(isinstance(one, dict) and one.get("seq") == 1 and not one.get("next") for one in records)
 
@@ -221,14 +201,13 @@ def report_lines(contents: Contents) -> Sequence[str]:
     found = acts_done(contents.entries)
     if not found:
         return []
-    heights = {transaction_id(item.transaction.body): item.height for item in contents.transactions}
     lines = ["Acts that several keys saw before they were done", ""]
     for one in found:
         lines.append(f"- {one}: {len(one.seen)} keys, {one.needed} asked for, digest {one.digest.hex()}")
         for key, tx_id in one.seen:
-            height = heights.get(tx_id)
-            if height is None:
+            call = contents.caused.get(tx_id)
+            if call is None:
                 raise ProofInvalid(f"{one}: transaction {tx_id.hex()[:16]} is not in the package")
-            time = contents.header(height, str(one)).headers[0].time
-            lines.append(f"    key {key.hex()}, transaction {tx_id.hex()}, height {height}, {utc(time)}")
+            time = utc(contents.time(call.height, str(one)))
+            lines.append(f"    key {key.hex()}, transaction {tx_id.hex()}, height {call.height}, {time}")
     return lines

@@ -12,17 +12,25 @@ from typing import Any
 import click
 
 from chain.audit.package import build_package
-from chain.audit.text import HEADING, csv_text, json_row, text_lines
+from chain.audit.records import Contents
+from chain.audit.report import package_rows, records_json
+from chain.audit.text import HEADING, csv_text, json_row, text_lines, utc
 from chain.audit.trail import Filters, TrailRow, trail
-from chain.audit.verify import VerificationReport, verify, verify_bytes
+from chain.audit.verify import Verdict, VerificationReport, verify, verify_bytes
 from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.client.options import NoSession, Session, run, session_options
 from chain.ledger.proof.verifier import ProofVerifier
-from chain.primitives.errors import FileThere
+from chain.primitives.errors import Exit, FileThere
 from chain.primitives.files import write_new
 from chain.primitives.words import counted
 
-FAILURES_SHOWN = 10
+EXITS = {Verdict.VALID: 0, Verdict.INVALID: Exit.DAMAGED, Verdict.UNREADABLE: Exit.IO, Verdict.FOREIGN: 6}
+"""How `audit verify` ends."""
+WORDS = {
+    Verdict.INVALID: "NOT VALID",
+    Verdict.UNREADABLE: "UNREADABLE",
+    Verdict.FOREIGN: "OF ANOTHER CHAIN",
+}
 DAY_MS = 86_400_000
 
 
@@ -106,8 +114,9 @@ def export(subject: str, first: int, last: int | None, output: Path, as_json: bo
     if as_json:
         print_json(shown)
         return
-    print_text(f"{output}: {subject}, heights {report.first}..{report.last}, {len(data)} bytes")
-    print_text(f"holds {_events(report)} and these proofs: {_counts(report)}")
+    assert report.contents is not None
+    print_text(f"{output}: {len(data)} bytes; {_about(report.contents)}")
+    print_text(f"proofs: {_counts(report)}")
     print_text(f"next: assent audit verify {shlex.quote(str(output))} --genesis GENESIS")
 
 
@@ -116,10 +125,9 @@ def export(subject: str, first: int, last: int | None, output: Path, as_json: bo
 @click.option(
     "--genesis", type=click.Path(path_type=Path), required=True, help="Genesis file that you trust."
 )
-@click.option("--report", "show_report", is_flag=True, help="Print the package's plain-language report too.")
 @json_option
 @reports_errors
-def verify_file(file: Path, genesis: Path, show_report: bool, as_json: bool) -> None:
+def verify_file(file: Path, genesis: Path, as_json: bool) -> None:
     """Check every proof in FILE, with no node and no network; exit 0 only if all hold.
 
     Pages of jobs are traced again: plan, uses and receivers must be those on the ledger. Keys that saw an
@@ -134,10 +142,45 @@ def verify_file(file: Path, genesis: Path, show_report: bool, as_json: bool) -> 
     if as_json:
         print_json(_summary(report) | {"seconds": round(took, 3)})
     else:
-        _print_verdict(file, report, took)
-        if report.ok and show_report:
-            print_lines("\n" + report.text, newline=False)
-    sys.exit(0 if report.ok else 1)
+        _print_verdict(file, report)
+        if report.ok:
+            print_text(f"proofs: {_counts(report)}; {took:.2f} s")
+    sys.exit(EXITS[report.verdict])
+
+
+@audit.command("show")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--genesis", type=click.Path(path_type=Path), required=True, help="Genesis file that you trust."
+)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True
+)
+@reports_errors
+def show_file(file: Path, genesis: Path, form: str) -> None:
+    """Print all that FILE proves, nothing cut; nothing is printed of a file whose proofs do not hold.
+
+    The text is a report for people, with the sources of contracts. JSON has every event and every record;
+    CSV the events.
+
+    \b
+    assent audit show credit.audit --genesis consortium/genesis.json
+    assent audit show credit.audit --genesis consortium/genesis.json --format csv
+    """
+    report = verify(file, genesis)
+    contents = report.contents
+    if contents is None:
+        _print_verdict(file, report)
+        sys.exit(EXITS[report.verdict])
+    rows = package_rows(contents)
+    if form == "json":
+        print_json(
+            _summary(report) | {"rows": [json_row(row) for row in rows], "records": records_json(contents)}
+        )
+    elif form == "csv":
+        print_lines(csv_text(rows), newline=False)
+    else:
+        print_lines(report.text, newline=False)
 
 
 async def _rows(session: Session, subject: str, filters: Filters) -> tuple[list[TrailRow], int]:
@@ -201,37 +244,62 @@ def _moment(option: str, text: str | None, *, last: bool) -> tuple[int | None, i
 
 
 def _summary(report: VerificationReport) -> dict[str, Any]:
-    return {
-        "ok": report.ok,
-        "subject": report.subject,
-        "from": report.first,
-        "to": report.last,
-        "events": report.events,
-        "proofs": dict(report.checked),
-        "failed": report.failed,
+    contents = report.contents
+    said: dict[str, Any] = {"verdict": report.verdict.value, "ok": report.ok}
+    if contents is not None:
+        said |= {
+            "subject": contents.subject,
+            "from": contents.first,
+            "to": contents.last,
+            "chain": contents.genesis.chain_id.hex(),
+            "time": utc(contents.time(contents.last, "last")),
+            "fresh_at": None if report.freshness is None else utc(report.freshness.as_of),
+            "newest": None if report.freshness is None else report.freshness.newest,
+            "events": len(contents.entries),
+            "content": contents.content_hash.hex(),
+            "proofs": dict(report.checked),
+        }
+    return said | {
         "failures": [{"part": failure.part, "reason": failure.reason} for failure in report.failures],
     }
 
 
-def _events(report: VerificationReport) -> str:
-    return counted(report.events, "event") if report.events else "no event of these heights"
+def _about(contents: Contents) -> str:
+    """Say what a valid package is about, and how far it reaches."""
+    return (
+        f"{contents.subject}, heights {contents.first}..{contents.last}: {_events(contents)}, complete up to "
+        f"{utc(contents.time(contents.last, 'last'))} UTC; chain {contents.genesis.chain_id.hex()}; content "
+        f"{contents.content_hash.hex()}"
+    )
+
+
+def _fresh(report: VerificationReport) -> str:
+    """Say how fresh a valid package is, by the head statements that it has."""
+    contents, fresh = report.contents, report.freshness
+    assert contents is not None
+    if fresh is None:
+        return "it has no head statements: how much the chain held when it was made is not proved"
+    if fresh.newest > contents.last:
+        return f"when it was made, the chain had gone on to height {fresh.newest}, at {utc(fresh.as_of)} UTC"
+    return f"at {utc(fresh.as_of)} UTC it held all there was, as a quorum of the validators stated"
+
+
+def _events(contents: Contents) -> str:
+    return counted(len(contents.entries), "event") if contents.entries else "no event of these heights"
 
 
 def _counts(report: VerificationReport) -> str:
     return ", ".join(f"{count} {part}" for part, count in report.checked.items())
 
 
-def _print_verdict(file: Path, report: VerificationReport, took: float) -> None:
-    if report.ok:
-        nothing = "" if report.events else ", and that the subject has no event at these heights is proved"
+def _print_verdict(file: Path, report: VerificationReport) -> None:
+    contents = report.contents
+    if contents is not None:
+        nothing = "" if contents.entries else ", and that the subject has no event at these heights is proved"
         print_text(f"{file}: every proof holds{nothing}")
-        print_text(
-            f"{report.subject}, heights {report.first}..{report.last}: {_events(report)}; proofs: "
-            f"{_counts(report)}; {took:.2f} s"
-        )
+        print_text(_about(contents))
+        print_text(_fresh(report))
         return
-    print_text(f"{file}: NOT VALID, {report.failed} of its proofs broke; do not rely on it", err=True)
-    for failure in report.failures[:FAILURES_SHOWN]:
+    print_text(f"{file}: {WORDS[report.verdict]}; do not rely on it", err=True)
+    for failure in report.failures:
         print_text(f"  {failure}", err=True)
-    if report.failed > FAILURES_SHOWN:
-        print_text(f"  and {report.failed - FAILURES_SHOWN} more", err=True)

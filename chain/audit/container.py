@@ -1,116 +1,122 @@
-"""The file of an audit package: magic, manifest, hash of the manifest, then the parts, nothing else.
+"""The file of an audit package: magic, records, and the hash of all that; read in pieces, never whole.
 
-    magic | length of manifest: 4 bytes | manifest | SHA-256 of manifest | part | part | …
-    part   = record | record | …        record = length: 4 bytes, big endian | canonical bytes
+    magic | record | record | … | SHA-256 of everything before it: 32 bytes
+    record = kind: 1 byte | length: 4 bytes, big endian | canonical bytes
 
-Every byte is covered: the magic by comparison, the manifest by its hash, the parts by the hashes in the
-manifest, the length of the file by the sizes in it. Whoever recomputes those hashes still meets the proofs.
+The hash at the end finds damage; it is no proof of anything. The *content hash* is over the records of
+content alone, in order, each as it stands in the file: it names what a package says, however it is proved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from hashlib import sha256
+from typing import Any, BinaryIO, TypeVar
 
-from chain.audit.records import PACKAGE_VERSION, PARTS, Manifest, Part
+from chain.audit.records import EVIDENCE, PACKAGE_VERSION, RECORDS, RecordKind
 from chain.primitives.codec import decode, encode, max_bytes_of
-from chain.primitives.crypto import digest
-from chain.primitives.errors import DecodeError, ProofInvalid
+from chain.primitives.errors import DecodeError, Exit, ProofInvalid
 
-MAGIC = b"assent audit package 1\n"
-PACKAGE_BYTES_MAX = 2_147_483_648
-_LENGTH_BYTES, _HASH_BYTES = 4, 32
+MAGIC = b"assent audit package 2\n"
+PACKAGE_BYTES_MAX = 1_073_741_824
+HEAD_BYTES, HASH_BYTES = 5, 32
+_PIECE_BYTES = 1_048_576
+_CONTENT = b"assent/audit-content\0"
+
+R = TypeVar("R")
 
 
 class PackageDamaged(ProofInvalid):
-    """A file that is not a whole audit package: the text names the part; export it again."""
+    """A file that is no whole audit package: not one at all, or damaged on its way; get it again."""
 
     code = "package_damaged"
+    exit = Exit.IO
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
-    """A file cut into its parts; `damaged` names those whose bytes are not the manifest's."""
+class PackageMalformed(ProofInvalid):
+    """A package whose records are not as the format has them: whoever made it did not follow it."""
 
-    manifest: Manifest
-    parts: Mapping[str, memoryview]
-    damaged: tuple[str, ...]
+    code = "package_malformed"
 
 
-def write_container(
-    chain_id: bytes, subject: str, first: int, last: int, parts: Mapping[str, Iterable[bytes]]
-) -> bytes:
-    """Return the bytes of a package whose parts are these encoded records."""
-    bodies: list[bytes] = []
-    rows: list[Part] = []
-    for name in PARTS:
-        records = list(parts[name])
-        body = b"".join([len(item).to_bytes(_LENGTH_BYTES, "big") + item for item in records])
-        bodies.append(body)
-        rows.append(Part(name, len(body), len(records), _part_hash(name, body)))
-    manifest = encode(Manifest(PACKAGE_VERSION, chain_id, subject, first, last, tuple(rows)))
-    head = MAGIC + len(manifest).to_bytes(_LENGTH_BYTES, "big") + manifest + _manifest_hash(manifest)
-    return b"".join([head, *bodies])
+def pack_record(kind: RecordKind, body: bytes) -> bytes:
+    """Return a record as it stands in a file."""
+    return bytes([kind]) + len(body).to_bytes(4, "big") + body
 
 
-def read_container(data: bytes) -> Container:
-    """Cut a file into its parts; raise PackageDamaged when magic, manifest or length are not whole."""
-    if not data.startswith(MAGIC):
-        raise PackageDamaged("file: not an audit package of version 1 (its first bytes differ)")
-    view, at = memoryview(data), len(MAGIC)
-    size = int.from_bytes(view[at : at + _LENGTH_BYTES], "big")
-    at += _LENGTH_BYTES
-    if size > max_bytes_of(Manifest) or len(data) < at + size + _HASH_BYTES:
-        raise PackageDamaged("manifest: its length is impossible")
-    raw = bytes(view[at : at + size])
-    if _manifest_hash(raw) != view[at + size : at + size + _HASH_BYTES]:
-        raise PackageDamaged("manifest: its bytes do not have the hash that follows it")
-    try:
-        manifest = decode(Manifest, raw)
-    except DecodeError as error:
-        raise PackageDamaged(f"manifest: {error}") from None
-    _check_manifest(manifest)
-    at += size + _HASH_BYTES
-    if len(data) != at + sum(part.size for part in manifest.parts):
-        raise PackageDamaged("file: longer or shorter than its manifest says")
-    parts: dict[str, memoryview] = {}
-    for part in manifest.parts:
-        parts[part.name] = view[at : at + part.size]
-        at += part.size
-    damaged = [part.name for part in manifest.parts if _part_hash(part.name, parts[part.name]) != part.hash]
-    return Container(manifest, parts, tuple(damaged))
+def pack_file(records: Iterable[tuple[RecordKind, Any]]) -> bytes:
+    """Return the bytes of a package of these (kind, codec record)."""
+    whole = b"".join([MAGIC, *[pack_record(kind, encode(item)) for kind, item in records]])
+    return whole + sha256(whole).digest()
 
 
-def cut_records(name: str, body: memoryview) -> list[bytes]:
-    """Return the records of a part; raise PackageDamaged where the lengths do not add up."""
-    records: list[bytes] = []
-    at = 0
-    while at < len(body):
-        start = at + _LENGTH_BYTES
-        end = start + int.from_bytes(body[at:start], "big")
-        if start > len(body) or end > len(body):
-            raise PackageDamaged(f"{name}: record {len(records)} runs past the end of its part")
-        records.append(bytes(body[start:end]))
-        at = end
-    return records
+class RecordReader:
+    """Reads the records of a file one by one; holds one at a time."""
 
+    def __init__(self, file: BinaryIO) -> None:
+        """Look at the magic and the hash at the end; raise PackageDamaged."""
+        self._file = file
+        size = file.seek(0, 2)
+        file.seek(0)
+        if file.read(len(MAGIC)) != MAGIC:
+            raise PackageDamaged(
+                f"not an audit package of version {PACKAGE_VERSION} (its first bytes differ); use the "
+                "release that wrote it, or export it again"
+            )
+        if not len(MAGIC) + HASH_BYTES < size <= PACKAGE_BYTES_MAX:
+            raise PackageDamaged(f"a file of {size} bytes: cut off, or more than {PACKAGE_BYTES_MAX}")
+        self._left = size - len(MAGIC) - HASH_BYTES
+        self._check_hash(size - HASH_BYTES)
+        file.seek(len(MAGIC))
+        self._content = sha256(_CONTENT)
+        self._next: tuple[RecordKind, bytes] | None = None
 
-def _check_manifest(manifest: Manifest) -> None:
-    if manifest.version != PACKAGE_VERSION:
-        raise PackageDamaged(
-            f"manifest: package version {manifest.version}, this Assent reads {PACKAGE_VERSION}; "
-            "use the release that wrote it, or a newer one"
-        )
-    if tuple([part.name for part in manifest.parts]) != PARTS:
-        raise PackageDamaged(f"manifest: the parts are not {', '.join(PARTS)}")
+    def _check_hash(self, size: int) -> None:
+        whole, left = sha256(), size
+        self._file.seek(0)
+        while left > 0:
+            piece = self._file.read(min(left, _PIECE_BYTES))
+            if not piece:
+                break
+            whole.update(piece)
+            left -= len(piece)
+        if self._file.read(HASH_BYTES) != whole.digest():
+            raise PackageDamaged("its bytes do not have the hash at its end: damaged, or cut off")
 
+    @property
+    def content_hash(self) -> bytes:
+        """The hash over the records of content that were taken."""
+        return self._content.digest()
 
-def _part_hash(name: str, body: bytes | memoryview) -> bytes:
-    state = sha256(b"assent/audit-part\0" + name.encode() + b"\0")
-    state.update(body)
-    return state.digest()
+    def peek(self) -> RecordKind | None:
+        """Return the kind of the next record, None at the end; raise PackageMalformed."""
+        if self._next is None and self._left:
+            self._next = self._read()
+        return None if self._next is None else self._next[0]
 
+    def take(self, kind: RecordKind, cls: type[R]) -> R:
+        """Return the next record, which must be of this kind and class; raise PackageMalformed."""
+        found = self.peek()
+        if found is not kind or self._next is None:
+            there = "the end of the file" if found is None else found.name.lower()
+            raise PackageMalformed(f"{there} where the record {kind.name.lower()} belongs")
+        body, self._next = self._next[1], None
+        if kind < EVIDENCE:
+            self._content.update(pack_record(kind, body))
+        try:
+            return decode(cls, body)
+        except DecodeError as error:
+            raise PackageMalformed(f"record {kind.name.lower()}: {error}") from None
 
-def _manifest_hash(manifest: bytes) -> bytes:
-    return digest("assent/audit-manifest", manifest)
+    def _read(self) -> tuple[RecordKind, bytes]:
+        head = self._file.read(min(HEAD_BYTES, self._left))
+        size = int.from_bytes(head[1:], "big")
+        try:
+            kind = RecordKind(head[0])
+        except ValueError:
+            raise PackageMalformed(f"a record of the unknown kind {head[0]}") from None
+        if len(head) < HEAD_BYTES or size > min(self._left - HEAD_BYTES, max_bytes_of(RECORDS[kind])):
+            raise PackageMalformed(f"a record {kind.name.lower()} of {size} bytes: too long, or past the end")
+        body = self._file.read(size)
+        self._left -= HEAD_BYTES + size
+        return kind, body

@@ -1,32 +1,32 @@
-"""An audit package as bytes: written from evidence, read back whatever state the file is in."""
+"""Writes an audit package: one order, each thing once, and of signatures a quorum and no more."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeVar
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
-from chain.audit.container import Container, PackageDamaged, cut_records, write_container
+from chain.audit.container import pack_file
 from chain.audit.evidence import gather_evidence
-from chain.audit.plans import retrace
 from chain.audit.records import (
-    Contents,
-    LogStates,
-    Manifest,
-    ReceiptAt,
-    StateAt,
+    PACKAGE_VERSION,
+    ExecutedProof,
+    OrderedProof,
+    PackageHead,
+    PackageParts,
+    RecordKind,
+    SetProof,
+    SkipSigned,
     TransactionAt,
-    ValidatorSpan,
+    TransactionRow,
 )
-from chain.audit.report import write_report
 from chain.audit.source import EvidenceSource
-from chain.ledger.block import EventEntry, SkipDecision
+from chain.ledger.block import SkipDecision
 from chain.ledger.genesis import Genesis
-from chain.ledger.proof.proofs import HeaderProof
-from chain.primitives.codec import decode, encode
-from chain.primitives.errors import DecodeError
+from chain.primitives.certificate import Certificate, quorum
 
-T = TypeVar("T")
+Records = Iterator[tuple[RecordKind, Any]]
 
 
 async def build_package(
@@ -37,97 +37,82 @@ async def build_package(
     Raises SubjectUnknown, LimitError, and ProofInvalid when the source's answers do not fit together. The
     caller verifies the bytes before it hands them on (`chain.audit.verify`).
     """
-    contents = await gather_evidence(source, genesis, subject, first, last)
-    contents.report = write_report(contents, retrace(contents))
-    return encode_package(contents)
+    return encode_package(await gather_evidence(source, genesis, subject, first, last))
 
 
-def encode_package(contents: Contents) -> bytes:
+def encode_package(parts: PackageParts) -> bytes:
     """Return the bytes of a package."""
-    parts = {
-        "genesis": [encode(contents.genesis)],
-        "validators": [encode(span) for span in contents.validators],
-        "headers": [encode(header) for header in contents.headers.values()],
-        "history": [encode(contents.log)],
-        "entries": [encode(entry) for entry in contents.entries],
-        "transactions": [encode(item) for item in contents.transactions],
-        "receipts": [encode(item) for item in contents.receipts],
-        "states": [encode(item) for item in contents.states],
-        "skips": [encode(item) for item in contents.skips],
-        "report": [contents.report.encode()],
-    }
-    chain_id = contents.genesis.chain_id
-    return write_container(chain_id, contents.subject, contents.first, contents.last, parts)
+    return pack_file(package_records(parts))
 
 
-@dataclass(slots=True)
-class Reading:
-    """A package as far as it could be decoded; `faults` are (part, what is wrong)."""
-
-    manifest: Manifest
-    contents: Contents | None
-    faults: list[tuple[str, str]] = field(default_factory=list)
-
-
-def read_package(container: Container) -> Reading:
-    """Decode every record of every part, going on past those that cannot be."""
-    reading = Reading(container.manifest, None)
-    for name in container.damaged:
-        reading.faults.append((name, "its bytes do not have the hash that the manifest gives"))
-
-    def records(name: str, read: Callable[[bytes], T]) -> list[T]:
-        return _records(container, name, read, reading.faults)
-
-    genesis = records("genesis", lambda raw: decode(Genesis, raw))
-    log = records("history", lambda raw: decode(LogStates, raw))
-    headers = records("headers", lambda raw: decode(HeaderProof, raw))
-    report = records("report", lambda raw: raw.decode("utf-8", "replace"))
-    contents_or_parts = (
-        tuple(records("validators", lambda raw: decode(ValidatorSpan, raw))),
-        tuple(records("entries", lambda raw: decode(EventEntry, raw))),
-        tuple(records("transactions", lambda raw: decode(TransactionAt, raw))),
-        tuple(records("receipts", lambda raw: decode(ReceiptAt, raw))),
-        tuple(records("states", lambda raw: decode(StateAt, raw))),
-        tuple(records("skips", lambda raw: decode(SkipDecision, raw))),
-    )
-    for name, found in (("genesis", genesis), ("history", log), ("report", report)):
-        if len(found) != 1:
-            reading.faults.append((name, f"{len(found)} readable records, expected 1"))
-    if genesis and log:
-        validators, entries, transactions, receipts, states, skips = contents_or_parts
-        reading.contents = Contents(
-            subject=container.manifest.subject,
-            first=container.manifest.first,
-            last=container.manifest.last,
-            genesis=genesis[0],
-            validators=validators,
-            headers={proof.headers[0].height: proof for proof in headers},
-            log=log[0],
-            entries=entries,
-            transactions=transactions,
-            receipts=receipts,
-            states=states,
-            skips=skips,
-            report=report[0] if report else "",
-        )
-    return reading
+def package_records(parts: PackageParts) -> Records:
+    """Yield the records of a package in their order."""
+    chain_id = parts.genesis.chain_id
+    yield RecordKind.HEAD, PackageHead(PACKAGE_VERSION, chain_id, parts.subject, parts.first, parts.last)
+    yield RecordKind.GENESIS, parts.genesis
+    for item in parts.sets:
+        yield RecordKind.VALIDATORS, _set(parts, item)
+    for statement in sorted(parts.statements, key=lambda one: one.node):
+        yield RecordKind.STATEMENT, statement
+    yield from _headers(parts)
+    yield from _heights(parts)
 
 
-def _records(
-    container: Container, name: str, read: Callable[[bytes], T], faults: list[tuple[str, str]]
-) -> list[T]:
-    try:
-        raw = cut_records(name, container.parts[name])
-    except PackageDamaged as error:
-        faults.append((name, str(error)))
-        return []
-    expected = next(part.records for part in container.manifest.parts if part.name == name)
-    if len(raw) != expected:
-        faults.append((name, f"{len(raw)} records, the manifest says {expected}"))
-    found: list[T] = []
-    for number, item in enumerate(raw):
-        try:
-            found.append(read(item))
-        except DecodeError as error:
-            faults.append((name, f"record {number}: {error}"))
-    return found
+def _set(parts: PackageParts, item: SetProof) -> SetProof:
+    certificate = item.change.header.certificate
+    least = _least(certificate, _quorum_at(parts, certificate.height))
+    return replace(item, change=replace(item.change, header=replace(item.change.header, certificate=least)))
+
+
+def _headers(parts: PackageParts) -> Records:
+    """Yield the headers upwards; those that follow one another to one certificate come before it."""
+    covered = -1
+    for height in sorted(parts.headers):
+        if height <= covered:
+            continue
+        proof = parts.headers[height]
+        for header in proof.headers:
+            yield (RecordKind.HEADER if header.height in parts.headers else RecordKind.LINK), header
+        covered = proof.headers[-1].height
+        yield RecordKind.CERTIFICATE, _least(proof.certificate, _quorum_at(parts, covered))
+
+
+def _heights(parts: PackageParts) -> Records:
+    placed: list[tuple[tuple[Any, ...], Records]] = []
+    for number, entry in enumerate(parts.entries):
+        placed.append(((0, 0, number), iter([(RecordKind.ENTRY, entry)])))
+    for item in parts.transactions:
+        placed.append(((item.height, 1, item.path.index), _transaction(item)))
+    for decision in parts.skips:
+        placed.append(((decision.skip.height, 2), _skip(decision, _quorum_at(parts, decision.skip.height))))
+    for state in parts.states:
+        row = state.row
+        place = (row.height, 3, row.namespace.encode(), row.key)
+        placed.append((place, iter([(RecordKind.STATE, row), (RecordKind.STATE_PROVED, state.proof)])))
+    for _, records in sorted(placed, key=lambda one: one[0]):
+        yield from records
+
+
+def _transaction(item: TransactionAt) -> Records:
+    body, path, receipt = item.transaction.body, item.path, item.receipt_path
+    yield RecordKind.TRANSACTION, TransactionRow(item.height, path.index, body)
+    yield RecordKind.ORDERED, OrderedProof(item.transaction.signature, path.count, path.path)
+    yield RecordKind.RECEIPT, item.receipt
+    yield RecordKind.EXECUTED, ExecutedProof(receipt.count, receipt.path)
+
+
+def _skip(decision: SkipDecision, needed: int) -> Records:
+    yield RecordKind.SKIP, decision.skip
+    yield RecordKind.SKIP_SIGNED, SkipSigned(decision.signatures[:needed])
+
+
+def _least(certificate: Certificate, needed: int) -> Certificate:
+    """Return the certificate with a quorum of its signatures, those of the lowest keys."""
+    return Certificate(certificate.height, certificate.header_hash, certificate.signatures[:needed])
+
+
+def _quorum_at(parts: PackageParts, height: int) -> int:
+    firsts: Sequence[int] = [item.change.first for item in parts.sets]
+    at = bisect_right(firsts, height)
+    keys = parts.sets[at - 1].change.validators if at else parts.genesis.validator_keys
+    return quorum(len(keys))

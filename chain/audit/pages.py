@@ -9,16 +9,13 @@ from chain.primitives.crypto import digest
 from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.runtimeport import RESULT_BYTES_MAX, map_key
 from chain.primitives.values import Value, decode_value
-from chain.primitives.words import counted
 
 CONTRACT, TEXTS = "programs", "pages"
-PAGES_MAX = 32
-"""Texts that a package holds; its report says how many more its history names."""
 _TELLS = frozenset({"jobs.JobProposed", "programs.ProgramProposed", "programs.ProgramCommitted"})
 
 
 def pages_named(entries: Iterable[EventEntry]) -> list[bytes]:
-    """Return the hashes of the pages that a history names, each once, the last named last."""
+    """Return the hashes of the pages that a history names, each once."""
     found: dict[bytes, None] = {}
     for entry in entries:
         event = entry.event
@@ -31,27 +28,8 @@ def pages_named(entries: Iterable[EventEntry]) -> list[bytes]:
         if type(page) is not bytes or len(page) not in (0, 32):
             raise ProofInvalid(f"{event.contract}.{event.name} at height {entry.height}: not as it is told")
         if page:
-            found.pop(page, None)
             found[page] = None
     return list(found)
-
-
-def pages_carried(entries: Iterable[EventEntry]) -> list[bytes]:
-    """Return the pages whose texts a package holds: the newest PAGES_MAX that its history names."""
-    return pages_named(entries)[-PAGES_MAX:]
-
-
-def left_out(entries: Iterable[EventEntry]) -> list[str]:
-    """Return lines for the report where a history names more pages than a package holds; else none."""
-    more = len(pages_named(entries)) - PAGES_MAX
-    if more <= 0:
-        return []
-    return [
-        "Pages",
-        "",
-        f"The history names {counted(more, 'older page')} by hash alone: this package holds the texts of the "
-        f"newest {PAGES_MAX}. A package of fewer heights, or of one program, holds the others.",
-    ]
 
 
 def check_page(page: bytes, known: Mapping[bytes, Value]) -> None:

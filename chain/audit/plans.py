@@ -12,10 +12,10 @@ from hashlib import sha256
 from typing import Any
 
 from chain.audit import pages, schemas
-from chain.audit.records import Contents
+from chain.audit.records import Caused, Contents
 from chain.audit.text import shown
-from chain.audit.trail import state_value
-from chain.ledger.block import EventEntry, Receipt
+from chain.audit.trail import value_of
+from chain.ledger.block import EventEntry
 from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.runtimeport import RESULT_BYTES_MAX, map_key
 from chain.primitives.values import Value, decode_value, encode_value
@@ -38,13 +38,13 @@ _TELLS = {"jobs.JobProposed": "job", "programs.ProgramProposed": "program"}
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a package proves of the state at its last height, and of receipts."""
+    """What a package proves of the state at its last height, and of what transactions did."""
 
     rows: Mapping[tuple[str, bytes], Value]
     """(contract, state key) -> value, None for an absence that is proved."""
     declared: Mapping[bytes, Value]
     """Those of the contract `datasets`, by state key."""
-    receipts: Mapping[bytes, Receipt]
+    caused: Mapping[bytes, Caused]
     """By transaction."""
 
     def row(self, one: PageProposal, contract: str, name: str, key: Value) -> Any:
@@ -59,12 +59,12 @@ class Held:
 def held_by(contents: Contents) -> Held:
     """Return what a package shows, whose proofs its reader has checked."""
     rows = {
-        (item.namespace, item.key): state_value(contents.proved_state(item))
-        for item in contents.states
-        if item.height == contents.last and item.namespace in _CONTRACTS
+        (namespace, key): value_of(value)
+        for (height, namespace, key), value in contents.states.items()
+        if height == contents.last and namespace in _CONTRACTS
     }
     declared = {key: value for (contract, key), value in rows.items() if contract == schemas.CONTRACT}
-    return Held(rows, declared, {item.receipt.tx_id: item.receipt for item in contents.receipts})
+    return Held(rows, declared, contents.caused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +133,6 @@ def _proposal(entry: EventEntry) -> PageProposal | None:
     return PageProposal(subject, page, plan, by.removeprefix("org:"), entry, tuple(inputs))
 
 
-def rows_wanted(found: Iterable[PageProposal]) -> list[tuple[str, str, Value]]:
-    """Return (contract, Map, key) of the rows that proposals are held against, besides those of schemas."""
-    wanted: list[tuple[str, str, Value]] = []
-    for one in found:
-        wanted.append((pages.CONTRACT, pages.TEXTS, one.page))
-        if one.is_job:
-            wanted += [("jobs", "specs", one.ident), ("jobs", "certificates", one.ident)]
-        else:
-            wanted.append(("programs", "facts", one.page))
-    return wanted
-
-
 def retrace(contents: Contents) -> list[Retraced]:
     """Trace the pages that a package names again; return what it came to, the oldest first.
 
@@ -156,7 +144,7 @@ def retrace(contents: Contents) -> list[Retraced]:
         return []
     held, left, results = held_by(contents), GAS_MAX, list[Retraced]()
     for one in reversed(found):
-        gas = held.receipts[one.entry.tx_id].gas_used
+        gas = held.caused[one.entry.tx_id].gas_used
         if gas > left:
             said = f"not traced again: its proposal took {gas} gas, {left} of {GAS_MAX} were left"
             results.append(Retraced(one.subject, (f"- {shown(one.subject)}: {said}",), traced=False))

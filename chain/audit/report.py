@@ -1,32 +1,36 @@
-"""The plain-language report inside an audit package: a pure function of what the package proves.
-
-Because it is recomputed from the proofs when the package is verified, its text cannot say anything else.
-"""
+"""The plain-language report of an audit package: a pure function of what the package proves, nothing cut."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from chain.audit.acts import report_lines as act_lines
-from chain.audit.pages import left_out
 from chain.audit.plans import Retraced
 from chain.audit.plans import report_lines as plan_lines
-from chain.audit.records import Contents, StateAt
+from chain.audit.records import Contents
 from chain.audit.schemas import column_line
 from chain.audit.skips import report_lines
-from chain.audit.text import HEADING, shown, text_lines, utc
-from chain.audit.trail import GENESIS, TrailRow, make_row, org_of
-from chain.ledger import schedule
-from chain.ledger.block import transaction_id
-from chain.ledger.genesis import Validator
+from chain.audit.text import HEADING, text_lines, utc, whole
+from chain.audit.trail import GENESIS, TrailRow, make_row, org_named, value_of
+from chain.ledger.subjects import NAMESPACE as SUBJECTS
 from chain.primitives.certificate import quorum
-from chain.primitives.codec import decode
 from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.runtimeport import map_key
 from chain.primitives.values import Value, decode_value
+from chain.primitives.visible import visible
 from chain.primitives.words import counted
 
+_ELSEWHERE = frozenset(
+    {
+        ("lifecycle", "sources"),
+        ("orgs", "keys"),
+        ("datasets", "parts"),
+        ("datasets", "columns"),
+    }
+)
+"""Entries that have a section of their own, or are used in others."""
 PROVES = (
     "These are all the events of the subject at these heights, in order: none is missing, added or changed "
     "(the rolling hash of its log in the certified state, before and after).",
@@ -65,18 +69,18 @@ def write_report(contents: Contents, retraced: Sequence[Retraced]) -> str:
     `retraced` is what tracing the pages again came to.
     """
     rows = package_rows(contents)
+    history = list(text_lines(rows, whole)) or ["No event in this range."]
     sections = (
         _head(contents, rows),
         _list("What this package proves", PROVES),
         _list("What it cannot prove", CANNOT_PROVE),
         _parties(rows),
-        ["History", "", HEADING, *text_lines(rows)] if rows else ["History", "", "No event in this range."],
+        ["History", "", *([HEADING] if rows else []), *history],
         report_lines(contents),
         act_lines(contents),
         _records(contents),
         _columns(contents),
         plan_lines(retraced),
-        left_out(contents.entries),
         _sources(contents),
         _validators(contents),
     )
@@ -85,43 +89,41 @@ def write_report(contents: Contents, retraced: Sequence[Retraced]) -> str:
 
 def package_rows(contents: Contents) -> list[TrailRow]:
     """Return the trail that a package holds; raise ProofInvalid for an entry without its transaction."""
-    placed = {transaction_id(item.transaction.body): item for item in contents.transactions}
     orgs: dict[bytes, str] = {}
-    keys = {(item.namespace, item.key): item for item in contents.states}
     rows = []
     for entry in contents.entries:
-        found = placed.get(entry.tx_id)
         if entry.height == 0:
             rows.append(make_row(contents.subject, entry, contents.genesis.time, GENESIS, b"", ""))
             continue
+        found = contents.caused.get(entry.tx_id)
         if found is None:
             raise ProofInvalid(f"entry at height {entry.height}: its transaction is not in the package")
-        body = found.transaction.body
-        if body.sender not in orgs:
-            orgs[body.sender] = _org(contents, keys, body.sender)
-        time = contents.header(entry.height, "an entry").headers[0].time
-        call = f"{body.contract}.{body.method}"
-        rows.append(make_row(contents.subject, entry, time, orgs[body.sender], body.sender, call))
+        if found.sender not in orgs:
+            orgs[found.sender] = _org(contents, found.sender)
+        time = contents.time(entry.height, f"entry at height {entry.height}")
+        call = f"{found.contract}.{found.method}"
+        rows.append(make_row(contents.subject, entry, time, orgs[found.sender], found.sender, call))
     return rows
 
 
-def _org(contents: Contents, keys: dict[tuple[str, bytes], StateAt], sender: bytes) -> str:
-    found = keys.get(("orgs", map_key("keys", sender.hex())))
-    if found is None:
+def _org(contents: Contents, sender: bytes) -> str:
+    place = (contents.last, "orgs", map_key("keys", sender.hex()))
+    if place not in contents.states:
         raise ProofInvalid(f"key {sender.hex()[:16]}: the package does not show whose it is")
-    return org_of(contents.proved_state(found), sender)
+    return org_named(contents.states[place], sender)
 
 
 def _head(contents: Contents, rows: list[TrailRow]) -> list[str]:
-    title = f"Audit package: {shown(contents.subject)}"
+    title = f"Audit package: {whole(contents.subject)}"
+    reached = utc(contents.time(contents.last, "last height"))
     lines = [
         title,
         "=" * len(title),
         "",
-        f"chain      {shown(contents.genesis.chain_name)} ({contents.genesis.chain_id.hex()})",
-        f"heights    {contents.first}..{contents.last}",
-        f"events     {len(rows)}",
-        f"callers    {counted(len(contents.transactions), 'transaction')}",
+        f"chain      {whole(contents.genesis.chain_name)} ({contents.genesis.chain_id.hex()})",
+        f"heights    {contents.first}..{contents.last}, complete up to {reached} UTC",
+        f"events     {len(rows)}, caused by {counted(len(contents.caused), 'transaction')}",
+        f"content    {contents.content_hash.hex()}",
     ]
     if rows:
         lines.append(f"period     {utc(rows[0].time)} .. {utc(rows[-1].time)} UTC")
@@ -137,7 +139,7 @@ def _parties(rows: list[TrailRow]) -> list[str]:
     for row in rows:
         counts[(row.org, row.key)] = counts.get((row.org, row.key), 0) + 1
     lines = [
-        f"- {shown(org)}: {counted(count, 'event')}, key {key or '-'}"
+        f"- {whole(org)}: {counted(count, 'event')}, key {key or '-'}"
         for (org, key), count in sorted(counts.items())
     ]
     return ["Who acted", "", *(lines or ["- nobody"])]
@@ -147,12 +149,12 @@ def _columns(contents: Contents) -> list[str]:
     """List what owners declare of columns, under the seal of their schema."""
     lines: list[str] = []
     last = ""
-    for item in contents.states:
-        name, key = _place(item)
-        if (item.namespace, name) == ("datasets", "columns") and item.value is not None:
-            head = f"schema {key[1].hex()} of {shown(key[0])}"
+    for (_, namespace, key), value in contents.states.items():
+        name, at = _place(key)
+        if (namespace, name) == ("datasets", "columns") and value is not None:
+            head = f"schema {at[1].hex()} of {whole(at[0])}"
             lines += [] if head == last else [head]
-            lines.append(f"    {shown(column_line(to_json(_value(item))))}")
+            lines.append(f"    {whole(column_line(to_json(value_of(value))))}")
             last = head
     return ["Declared columns", "", *lines] if lines else []
 
@@ -160,95 +162,86 @@ def _columns(contents: Contents) -> list[str]:
 def _records(contents: Contents) -> list[str]:
     """List the records at the last height but those that have a section of their own."""
     lines = []
-    for item in contents.states:
-        name, key = _place(item)
-        if item.height != contents.last or (item.namespace, name) in (
-            ("lifecycle", "sources"),
-            ("orgs", "keys"),
-            ("datasets", "parts"),
-            ("datasets", "columns"),
-            (schedule.NAMESPACE, schedule.SETS),
-        ):
+    for (height, namespace, key), raw in contents.states.items():
+        name, at = _place(key)
+        if height != contents.last or namespace == SUBJECTS or (namespace, name) in _ELSEWHERE:
             continue
-        lines.append(f"{item.namespace}.{name}[{shown(to_json(key))}]")
-        value = to_json(_value(item))
+        lines.append(f"{namespace}.{name}[{whole(to_json(at))}]")
+        value = to_json(value_of(raw))
         if value is None:
             lines.append("    absent")
         elif isinstance(value, dict):
-            lines += [f"    {shown(field)} = {shown(part)}" for field, part in value.items()]
+            lines += [f"    {whole(field)} = {whole(part)}" for field, part in value.items()]
         else:
-            lines.append(f"    {shown(value)}")
+            lines.append(f"    {whole(value)}")
     return [f"Records at height {contents.last}", "", *(lines or ["none"])]
 
 
+def records_json(contents: Contents) -> list[dict[str, Any]]:
+    """Return every state entry that a package proves, as JSON values."""
+    found = []
+    for (height, namespace, key), raw in contents.states.items():
+        if namespace != SUBJECTS:
+            name, at = _place(key)
+            entry = {"height": height, "contract": namespace, "entry": name, "key": to_json(at)}
+            found.append(entry | {"value": to_json(value_of(raw))})
+    return found
+
+
 def _sources(contents: Contents) -> list[str]:
-    """List each contract's versions, one line where the version or its status changes."""
+    """List each contract's versions, one line where the version or its status changes; then their sources."""
     found: list[tuple[str, int, str]] = []
-    for item in contents.states:
-        name, key = _place(item)
-        value = _value(item)
-        if (item.namespace, name) == ("lifecycle", "active") and isinstance(value, dict):
-            version = f"{_version(value)}, {shown(value.get('status'))}"
+    texts: list[str] = []
+    for (height, namespace, key), raw in contents.states.items():
+        name, at = _place(key)
+        value = value_of(raw) if namespace == "lifecycle" else None
+        if name == "active" and isinstance(value, dict):
+            version = f"{_version(value)}, {whole(value.get('status'))}"
             following = value.get("next")
             if isinstance(following, dict) and following:
-                version += f"; from height {shown(following.get('active_at'))} {_version(following)}"
-            found.append((shown(to_json(key)), item.height, version))
+                version += f"; from height {whole(following.get('active_at'))} {_version(following)}"
+            found.append((whole(to_json(at)), height, version))
+        if name == "sources" and isinstance(value, str):
+            texts += ["", f"source {at.hex()}", *[f"    {line}" for line in visible(value).split("\n")]]
     lines: list[str] = []
     last = ("", "")
     for name, height, version in sorted(found):
         if (name, version) != last:
             lines.append(f"- {name}: {version}, seen at height {height}")
         last = (name, version)
-    heading = "Contracts in force (their sources are in the part `states`, under lifecycle.sources)"
-    return [heading, "", *(lines or ["- none"])]
+    return [
+        "Contracts in force (genesis has the sources that are not shown here)",
+        "",
+        *(lines or ["- none"]),
+        *texts,
+    ]
 
 
 def _version(value: dict[str, Value]) -> str:
     source = value.get("source_hash")
     text = source.hex() if isinstance(source, bytes) else "?"
-    return f"version {shown(value.get('seq'))}, source {text}{_libraries(value.get('libraries'))}"
+    return f"version {whole(value.get('seq'))}, source {text}{_libraries(value.get('libraries'))}"
 
 
 def _libraries(named: object) -> str:
     """Return the libraries of a version, each as `, library roles 3f…`."""
     found = named.items() if isinstance(named, dict) else []
-    return "".join(f", library {shown(name)} {item.hex()}" for name, item in found if isinstance(item, bytes))
+    return "".join(f", library {whole(name)} {item.hex()}" for name, item in found if isinstance(item, bytes))
 
 
 def _validators(contents: Contents) -> list[str]:
     lines = []
-    window = contents.genesis.limits.consensus_window
-    for span in contents.validators:
-        nodes = (
-            nodes_of_set(contents, span.from_height, span.from_height - window)
-            if span.from_height
-            else contents.genesis.validators
-        )
-        needed = quorum(len(span.validators))
-        lines.append(
-            f"from height {span.from_height}: {needed} of these {len(span.validators)} certify a header"
-        )
-        lines += [f"- {shown(node.name)} ({shown(node.org)}): {node.public_key.hex()}" for node in nodes]
+    for span in contents.spans:
+        needed = quorum(len(span.nodes))
+        lines.append(f"from height {span.first}: {needed} of these {len(span.nodes)} certify a header")
+        lines += [f"- {whole(node.name)} ({whole(node.org)}): {node.public_key.hex()}" for node in span.nodes]
     return ["Validators", "", *lines]
 
 
-def nodes_of_set(contents: Contents, first: int, height: int) -> tuple[Validator, ...]:
-    """Return the nodes of the set in force from `first`, as the state of the announcing height says."""
-    key = map_key(schedule.SETS, first.to_bytes(8, "big"))
-    for item in contents.states:
-        if (item.namespace, item.key, item.height) == (schedule.NAMESPACE, key, height) and item.value:
-            return decode(schedule.ValidatorSet, item.value).validators
-    raise ProofInvalid(f"validators from height {first}: the package does not show whose nodes they are")
-
-
-def _place(item: StateAt) -> tuple[str, Value]:
-    """Return (Map, key) of a contract's state entry; ("?", raw key) when it is not a Map's."""
-    name, slash, raw = item.key.partition(b"/")
+def _place(state_key: bytes) -> tuple[str, Value]:
+    """Return (Map, key) of a contract's state entry, or the name of its variable and None."""
+    name, slash, raw = state_key.partition(b"/")
     try:
-        return (name.decode(), decode_value(raw, max_bytes=len(raw))) if slash else ("?", item.key)
+        return name.decode(), decode_value(raw, max_bytes=len(raw)) if slash else None
     except (DecodeError, UnicodeDecodeError):
-        return "?", item.key
-
-
-def _value(item: StateAt) -> Value:
-    return None if item.value is None else decode_value(item.value, max_bytes=len(item.value))
+        return "?", state_key

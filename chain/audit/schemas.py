@@ -1,7 +1,7 @@
 """Declared schemas in an audit package: which rows of `datasets` prove them, and whether their seals hold.
 
-A dataset's package has the whole schemas of the newest versions that its history names; a grant's and a job's
-have the columns that they cover, each proved as a row of its own, and the keys of their schemas.
+A dataset's package has the whole schemas of the versions that its history names; a grant's and a job's have
+the columns that they cover, each proved as a row of its own, and the keys of their schemas.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from chain.primitives.schema_seal import sealed_by
 from chain.primitives.values import Value, decode_value, encode_value
 
 CONTRACT = "datasets"
-VERSIONS_MAX = 8
-"""Versions of a package whose rows are included, the newest of them: as many as a job has inputs."""
 PARTS_MAX = 1_024
 """Parts of a schema, as many as it may have columns: a node that says more is not believed."""
 T = TypeVar("T")
@@ -36,16 +34,16 @@ class VersionUsed:
 
 
 def versions_used(subject: str, entries: Iterable[EventEntry]) -> list[VersionUsed]:
-    """Return what a subject's history says of versions: the newest VERSIONS_MAX, each once."""
+    """Return what a subject's history says of versions, each with the same columns once."""
     whole = subject.startswith("dataset:")
-    found: dict[tuple[str, int], VersionUsed] = {}
+    found: dict[VersionUsed, None] = {}
     for entry in entries:
         for used in versions_named(entry):
-            if not whole or f"dataset:{used.dataset}" == subject:
-                shown = VersionUsed(used.dataset, used.version, None) if whole else used
-                found.pop((used.dataset, used.version), None)
-                found[used.dataset, used.version] = shown
-    return list(found.values())[-VERSIONS_MAX:]
+            if not whole:
+                found[used] = None
+            elif f"dataset:{used.dataset}" == subject:
+                found[VersionUsed(used.dataset, used.version, None)] = None
+    return list(found)
 
 
 def versions_named(entry: EventEntry) -> list[VersionUsed]:
@@ -55,15 +53,12 @@ def versions_named(entry: EventEntry) -> list[VersionUsed]:
         fields = decode_value(event.fields, max_bytes=RESULT_BYTES_MAX)
         match f"{event.contract}.{event.name}":
             case "datasets.DatasetRegistered" | "datasets.DatasetVersioned":
-                return [VersionUsed(fields["dataset"].removeprefix("dataset:"), fields["version"], None)]
+                return [_used(fields["dataset"].removeprefix("dataset:"), fields["version"], None)]
             case "grants.GrantRequested":
                 dataset = fields["dataset"].removeprefix("dataset:")
-                return [VersionUsed(dataset, fields["version"], tuple(fields["columns"]))]
+                return [_used(dataset, fields["version"], fields["columns"])]
             case "jobs.JobProposed":
-                return [
-                    VersionUsed(item["dataset"], item["version"], tuple(item["columns"]))
-                    for item in fields["inputs"]
-                ]
+                return [_used(item["dataset"], item["version"], item["columns"]) for item in fields["inputs"]]
     except (DecodeError, KeyError, TypeError, AttributeError):
         raise ProofInvalid(
             f"{event.contract}.{event.name} at height {entry.height}: not as it is told"
@@ -71,14 +66,20 @@ def versions_named(entry: EventEntry) -> list[VersionUsed]:
     return []
 
 
-def rows_missing(used: Sequence[VersionUsed], known: Mapping[bytes, Value]) -> list[Row]:
-    """Return the rows that are not in `known` (state key -> value) and must be, as far as can be told yet."""
-    missing: list[Row] = []
+def _used(dataset: Any, version: Any, columns: Any) -> VersionUsed:
+    names = () if columns is None else tuple(columns)
+    if type(dataset) is not str or type(version) is not int or any(type(name) is not str for name in names):
+        raise TypeError("a version")
+    return VersionUsed(dataset, version, None if columns is None else names)
+
+
+def rows_named(used: Sequence[VersionUsed], known: Mapping[bytes, Value]) -> list[Row]:
+    """Return the rows that versions name, as far as `known` (state key -> value) tells yet."""
+    named: dict[bytes, Row] = {}
 
     def row(name: str, key: Value) -> Any:
         place = map_key(name, key)
-        if place not in known:
-            missing.append((name, key))
+        named[place] = (name, key)
         return known.get(place)
 
     for one in used:
@@ -94,7 +95,7 @@ def rows_missing(used: Sequence[VersionUsed], known: Mapping[bytes, Value]) -> l
         for number in range(0 if schema is None else _count(schema)):
             for name in _names(row("parts", (owner, seal, number))):
                 row("columns", (owner, seal, name))
-    return missing
+    return list(named.values())
 
 
 def _field(record: Any, name: str, kind: type[T]) -> T:
@@ -120,10 +121,11 @@ def _names(part: Any) -> list[str]:
 
 def check_version(one: VersionUsed, known: Mapping[bytes, Value]) -> None:
     """Raise ProofInvalid unless all that a version declares is there, and a whole schema makes its seal."""
-    for name, key in rows_missing([one], known)[:1]:
-        raise ProofInvalid(
-            f"{one.dataset} version {one.version}: {CONTRACT}.{name}[{key}] is not in the package"
-        )
+    for name, key in rows_named([one], known):
+        if map_key(name, key) not in known:
+            raise ProofInvalid(
+                f"{one.dataset} version {one.version}: {CONTRACT}.{name}[{key}] is not in the package"
+            )
     check_seals([one], known)
 
 

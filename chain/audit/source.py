@@ -32,6 +32,9 @@ class EvidenceSource(Protocol):
     async def state(self, contract: str, map_name: str, key: Value, height: int) -> ProvedState:
         """Return an entry of a contract's Map at a height, or its absence, with the proof."""
 
+    async def variable(self, contract: str, name: str, height: int) -> ProvedState:
+        """Return a contract's Var at a height, or its absence, with the proof."""
+
     async def history(self, subject: str, first: int, last: int) -> ProvedHistory:
         """Return all entries of a subject at heights first..last with the proof that they are all."""
 

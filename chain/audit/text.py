@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -37,13 +37,20 @@ def shown(value: Any) -> str:
     return text if len(text) <= FIELD_CHARS_MAX else text[: FIELD_CHARS_MAX - 1] + "…"
 
 
-def text_lines(rows: Iterable[TrailRow]) -> Iterable[str]:
+def whole(value: Any) -> str:
+    """Return a JSON value on one line, safe to print, with nothing left out."""
+    if isinstance(value, dict) and set(value) == {BYTES_KEY}:
+        return one_line(str(value[BYTES_KEY]))
+    return one_line(value) if isinstance(value, str) else json_text(value)
+
+
+def text_lines(rows: Iterable[TrailRow], show: Callable[[Any], str] = shown) -> Iterable[str]:
     """Yield two lines per row: when, who, what, why; then the event's fields; FOREIGN where it is hearsay."""
     for row in rows:
         event = f"{FOREIGN} {row.event}" if row.foreign else row.event
-        who, what = f"{shown(row.org):<14}", f"{shown(event):<32}"
-        yield f"{row.height:>8}  {utc(row.time)}  {who} {what} {shown(row.why)}".rstrip()
-        fields = " ".join(f"{shown(name)}={shown(value)}" for name, value in row.fields.items())
+        who, what = f"{show(row.org):<14}", f"{show(event):<32}"
+        yield f"{row.height:>8}  {utc(row.time)}  {who} {what} {show(row.why)}".rstrip()
+        fields = " ".join(f"{show(name)}={show(value)}" for name, value in row.fields.items())
         yield f"{'':>8}  {fields}"
 
 

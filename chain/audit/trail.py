@@ -190,16 +190,21 @@ def org_of(proved: ProvedState, key: bytes) -> str:
     """Return the organisation that a proved entry of `orgs.keys` names for this key; raise ProofInvalid."""
     if (proved.namespace, proved.key) != ("orgs", map_key("keys", key.hex())):
         raise ProofInvalid(f"key {key.hex()[:16]}: the proof is of another state entry")
-    value = state_value(proved)
+    return org_named(proved.value, key)
+
+
+def org_named(row: bytes | None, key: bytes) -> str:
+    """Return the organisation that an entry of `orgs.keys` names; raise ProofInvalid."""
+    value = value_of(row)
     if not isinstance(value, dict) or not isinstance(value.get("org"), str):
         raise ProofInvalid(f"key {key.hex()[:16]}: the ledger lists it for no organisation")
     org: str = value["org"]
     return org
 
 
-def state_value(proved: ProvedState) -> Value:
-    """Return the contract value of a proved state entry; None when absent."""
-    return None if proved.value is None else decode_value(proved.value, max_bytes=len(proved.value))
+def value_of(row: bytes | None) -> Value:
+    """Return the contract value of a state entry; None when absent; raise DecodeError."""
+    return None if row is None else decode_value(row, max_bytes=len(row))
 
 
 def make_row(subject: str, entry: EventEntry, time: int, org: str, key: bytes, call: str) -> TrailRow:

@@ -305,7 +305,7 @@ def audit(demo: Demo, keep: bool) -> None:
         changed = Path(package).with_suffix(".changed")
         changed.write_bytes(content)
         console.print(f"[dim]  one bit of byte {len(content) // 2} changed in {changed.name}[/]")
-        demo.assent("audit", "verify", str(changed), "--genesis", genesis, refused="NOT VALID")
+        demo.assent("audit", "verify", str(changed), "--genesis", genesis, refused="UNREADABLE")
         demo.summary.append(("Audit package", "verified with all nodes stopped; a changed byte is found"))
     if keep:
         demo.assent("start", str(demo.folder))

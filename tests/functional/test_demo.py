@@ -27,7 +27,7 @@ def test_the_demo_runs_to_its_end_and_leaves_no_process(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-2_000:]
-    signs = ("What was shown", "QUOTA_EXHAUSTED", "NOT VALID", "every proof holds", "AUC", "intervals hold")
+    signs = ("What was shown", "QUOTA_EXHAUSTED", "UNREADABLE", "every proof holds", "AUC", "intervals hold")
     for sign in signs:
         assert sign in done.stdout
     left = [

@@ -53,7 +53,7 @@ def test_two_admins_vote_for_their_organisation_and_the_package_names_both(
     package = tmp_path / "bank.audit"
     told = assent_here("audit", "export", "org:bank", "-o", package, "--as", bank.path)
     assert told.returncode == 0, told.stdout + told.stderr
-    told = assent_here("audit", "verify", package, "--genesis", consortium.genesis, "--report")
+    told = assent_here("audit", "show", package, "--genesis", consortium.genesis)
     assert told.returncode == 0, told.stdout + told.stderr
     section = told.stdout.split("Acts that several keys saw")[1].split("\n\n")[1]
     assert "governance.propose of bank" in section

@@ -256,9 +256,7 @@ def test_a_block_that_kills_every_validator_is_skipped_by_commands_and_proved(
     list(stop_consortium(consortium))
     verified = invoke("audit", "verify", package, "--genesis", consortium.genesis)
     assert verified["ok"]
-    shown = CliRunner().invoke(
-        main, ["audit", "verify", str(package), "--genesis", str(consortium.genesis), "--report"]
-    )
+    shown = CliRunner().invoke(main, ["audit", "show", str(package), "--genesis", str(consortium.genesis)])
     assert REASON in shown.output
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,9 +26,8 @@ from chain.api.rpc import Calls
 from chain.api.sessions import MemberSessions
 from chain.api.streams import Streams
 from chain.api.waits import Waits
-from chain.audit.container import read_container, write_container
+from chain.audit.container import HASH_BYTES, HEAD_BYTES, MAGIC
 from chain.audit.package import build_package
-from chain.audit.records import PARTS
 from chain.audit.verify import verify_bytes
 from chain.config import NodeConfig, RpcSection
 from chain.founding.cards import card_from_bytes, card_to_bytes
@@ -557,7 +558,7 @@ def _story() -> tuple[Any, bytes]:
 
 
 def run_audit(data: bytes) -> None:
-    """A whole file, or (first byte `r`) one record exchanged in a package whose hashes were made anew."""
+    """A whole file, or (first byte `r`) one record exchanged in a package whose hash was made anew."""
     told, package = _story()
     if data[:1] == b"r":
         data = _exchanged(package, data[1:])
@@ -565,32 +566,31 @@ def run_audit(data: bytes) -> None:
 
 
 def _exchanged(package: bytes, change: bytes) -> bytes:
-    container = read_container(package)
-    manifest = container.manifest
-    cut = {name: _cut(container.parts[name]) for name in PARTS}
-    name = PARTS[change[0] % len(PARTS)] if change else PARTS[0]
-    if len(change) > 1 and cut[name]:
-        cut[name][change[1] % len(cut[name])] = change[2:]
-    return write_container(manifest.chain_id, manifest.subject, manifest.first, manifest.last, cut)
+    records = _cut(package)
+    if len(change) > 2:
+        at = int.from_bytes(change[:2], "big") % len(records)
+        records[at] = records[at][:1] + (len(change) - 2).to_bytes(4, "big") + change[2:]
+    whole = MAGIC + b"".join(records)
+    return whole + sha256(whole).digest()
 
 
-def _cut(body: memoryview) -> list[bytes]:
-    found, at = [], 0
-    while at < len(body):
-        size = int.from_bytes(body[at : at + 4], "big")
-        found.append(bytes(body[at + 4 : at + 4 + size]))
-        at += 4 + size
+def _cut(package: bytes) -> list[bytes]:
+    found, at = [], len(MAGIC)
+    while at < len(package) - HASH_BYTES:
+        size = HEAD_BYTES + int.from_bytes(package[at + 1 : at + HEAD_BYTES], "big")
+        found.append(package[at : at + size])
+        at += size
     return found
 
 
 def audit_seeds() -> list[bytes]:
-    """The package, and the first records of every part."""
+    """The package, and the first records of every kind."""
     _, package = _story()
-    container = read_container(package)
-    seeds = [package]
-    for place, name in enumerate(PARTS):
-        for at, record in enumerate(_cut(container.parts[name])[:4]):
-            seeds.append(b"r" + bytes([place, at]) + record)
+    seeds, seen = [package], Counter[int]()
+    for place, record in enumerate(_cut(package)):
+        seen[record[0]] += 1
+        if seen[record[0]] <= 4:
+            seeds.append(b"r" + place.to_bytes(2, "big") + record[HEAD_BYTES:])
     return seeds
 
 

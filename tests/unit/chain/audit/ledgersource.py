@@ -7,7 +7,7 @@ from chain.ledger.block import EventEntry, Header, SkipDecision
 from chain.ledger.proof.proofs import ProvedHistory, ProvedReceipt, ProvedState, ProvedTransaction, SetChange
 from chain.ledger.proof.prover import Prover
 from chain.ledger.queries import Queries
-from chain.primitives.runtimeport import map_key
+from chain.primitives.runtimeport import map_key, var_key
 from chain.primitives.values import Value
 
 
@@ -52,6 +52,10 @@ class LedgerSource:
     async def state(self, contract: str, map_name: str, key: Value, height: int) -> ProvedState:
         """Return an entry of a contract's Map with its proof."""
         return self._prover.state(contract, map_key(map_name, key), height)
+
+    async def variable(self, contract: str, name: str, height: int) -> ProvedState:
+        """Return a contract's Var with its proof."""
+        return self._prover.state(contract, var_key(name), height)
 
     async def history(self, subject: str, first: int, last: int) -> ProvedHistory:
         """Return a subject's complete history with its proof."""

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from chain.audit.container import read_container
-from chain.audit.evidence import record_keys
-from chain.audit.package import build_package, encode_package, read_package
-from chain.audit.records import Contents
-from chain.audit.verify import verify_bytes
+from chain.audit.closure import subject_keys
+from chain.audit.package import build_package
+from chain.audit.verify import VerificationReport, verify_bytes
 from chain.primitives.runtimeport import map_key
 from chain.primitives.values import decode_value, encode_value
 from contracts.language.ir import source_hash
+from tests.unit.chain.audit.kit import forged, said_of, without_states
 
 LIBRARY = "LEAST = 2\n\n\ndef long(phase: str) -> bool:\n    return len(phase) > LEAST\n"
 DIGEST = source_hash(LIBRARY)
@@ -40,39 +39,35 @@ def told(make_story: Any) -> Any:
     return story
 
 
-def contents_of(package: bytes) -> Contents:
-    found = read_package(read_container(package)).contents
-    assert found is not None
-    return found
+def held_in(report: VerificationReport) -> dict[bytes, bytes | None]:
+    report.require()
+    assert report.contents is not None
+    return {key: value for (_, _, key), value in report.contents.states.items()}
 
 
 def test_a_package_of_a_contract_holds_its_libraries_also_a_withdrawn_one(told: Any) -> None:
     data = asyncio.run(build_package(told.source, told.genesis, "contract:policy"))
-    verify_bytes(data, told.genesis).require()
-    held = {item.key: item.value for item in contents_of(data).states}
-    assert held[map_key("sources", DIGEST)] == encode_value(LIBRARY)
-    assert f"library lib {DIGEST.hex()}" in contents_of(data).report
+    report = verify_bytes(data, told.genesis)
+    assert held_in(report)[map_key("sources", DIGEST)] == encode_value(LIBRARY)
+    assert f"library lib {DIGEST.hex()}" in report.text
 
 
 def test_a_package_without_the_source_of_a_library_in_force_is_refused(told: Any) -> None:
-    contents = contents_of(asyncio.run(build_package(told.source, told.genesis, "contract:policy")))
+    data = asyncio.run(build_package(told.source, told.genesis, "contract:policy"))
     place = map_key("sources", DIGEST)
-    contents.states = tuple(item for item in contents.states if item.key != place)
-    report = verify_bytes(encode_package(contents), told.genesis)
-    assert any(f"source {DIGEST.hex()[:16]}" in failure.reason for failure in report.failures), (
-        report.failures
-    )
+    hidden = forged(data, lambda parts: without_states(parts, lambda row: row.key == place))
+    (said,) = said_of(hidden, told.genesis)
+    assert said.startswith(f"closure: lifecycle.sources[{DIGEST.hex()}] at height ")
 
 
 def test_the_history_of_a_library_can_be_exported_with_its_record_and_source(told: Any) -> None:
     data = asyncio.run(build_package(told.source, told.genesis, SUBJECT))
-    verify_bytes(data, told.genesis).require()
-    held = {item.key: item.value for item in contents_of(data).states}
+    held = held_in(verify_bytes(data, told.genesis))
     assert held[map_key("libraries", DIGEST)] is None
     assert held[map_key("sources", DIGEST)] == encode_value(LIBRARY)
 
 
 def test_a_name_that_is_no_hash_has_no_records() -> None:
-    assert [key[2] for key in record_keys(SUBJECT, 9)] == [DIGEST, DIGEST]
+    assert subject_keys(("$hash",), DIGEST.hex()) == [DIGEST]
     for ident in ("", "roles", DIGEST.hex().upper(), DIGEST.hex()[:-1], DIGEST.hex() + "00"):
-        assert record_keys(f"library:{ident}", 9) == []
+        assert subject_keys(("$hash",), ident) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chain.audit.pages import PAGES_MAX, check_page, left_out, pages_carried, pages_named
+from chain.audit.pages import check_page, pages_named
 from chain.ledger.block import EventEntry
 from chain.primitives.errors import ProofInvalid
 from chain.primitives.runtimeport import Event, map_key
@@ -20,20 +20,10 @@ def entry(page: Value, name: str = "jobs.JobProposed") -> EventEntry:
     return EventEntry(7, bytes(32), 0, Event(contract, event, encode_value({"page": page}), ("job:x",)))
 
 
-def test_every_page_that_a_history_names_is_wanted_once_the_newest_last() -> None:
+def test_every_page_that_a_history_names_is_wanted_once() -> None:
     other = page_hash("other")
     named = [entry(PAGE), entry(b""), entry(other, "programs.ProgramProposed"), entry(PAGE)]
-    assert pages_named([*named, entry(other, "grants.GrantUsed")]) == [other, PAGE]
-    many = [entry(bytes([number]) * 32) for number in range(PAGES_MAX + 3)]
-    assert pages_carried(many) == [bytes([number]) * 32 for number in range(3, PAGES_MAX + 3)]
-
-
-def test_the_report_says_how_many_pages_of_a_history_a_package_does_not_hold() -> None:
-    many = [entry(bytes([number]) * 32) for number in range(PAGES_MAX + 3)]
-    assert left_out(many[:PAGES_MAX]) == []
-    assert f"names 3 older pages by hash alone: this package holds the texts of the newest {PAGES_MAX}" in (
-        "\n".join(left_out(many))
-    )
+    assert pages_named([*named, entry(other, "grants.GrantUsed")]) == [PAGE, other]
 
 
 @pytest.mark.parametrize("odd", [3, "page", b"short", None])

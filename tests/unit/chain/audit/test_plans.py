@@ -12,11 +12,9 @@ import pytest
 
 import contracts.runtime
 from chain.audit import plans
-from chain.audit.container import read_container
-from chain.audit.package import build_package, encode_package, read_package
+from chain.audit.package import build_package
 from chain.audit.plans import TRACED_MAX, Retraced, proposed, report_lines, retrace
 from chain.audit.records import Contents
-from chain.audit.report import write_report
 from chain.audit.verify import verify_bytes
 from chain.ledger.block import EventEntry
 from chain.ledger.testing import START_MS, toy_key
@@ -26,6 +24,7 @@ from chain.primitives.runtimeport import Event, map_key
 from chain.primitives.values import Value, decode_value, encode_value
 from contracts.pages.page import page_hash
 from tests.schemas import column, declaring, seal_of
+from tests.unit.chain.audit.kit import forged, without_states
 
 PAGE = '''"""Incomes of the people that both know, for the bank."""
 
@@ -140,8 +139,9 @@ def package(paged: tuple[Any, str]) -> bytes:
     return packaged(*paged)
 
 
-def contents_of(data: bytes) -> Contents:
-    found = read_package(read_container(data)).contents
+@pytest.fixture(scope="module")
+def contents(paged: tuple[Any, str], package: bytes) -> Contents:
+    found = verify_bytes(package, paged[0].genesis).contents
     assert found is not None
     return found
 
@@ -155,7 +155,7 @@ def test_the_page_of_a_job_is_traced_again_in_every_package_that_has_its_proposa
     report = verify_bytes(data, told.genesis)
     report.require()
     assert report.checked["plans"] == traced
-    text = contents_of(data).report
+    text = report.text
     assert f"- {job}: page {page_hash(PAGE).hex()}, plan {plan_of().hex()}" in text
     assert "    bank learns incomes: " in text
 
@@ -223,20 +223,17 @@ def test_a_ledger_that_derived_something_else_is_refused_by_name(
 
 def replaced(contents: Contents, contract: str, name: str, key: Value, value: Value) -> Contents:
     """Return contents with a row of another value; nothing of it is proved any more."""
-    place = (contract, map_key(name, key))
-    data = None if value is None else encode_value(value)
-    states = [
-        dataclasses.replace(item, value=data) if (item.namespace, item.key) == place else item
-        for item in contents.states
-    ]
-    return dataclasses.replace(contents, states=tuple(states))
+    place = (contents.last, contract, map_key(name, key))
+    assert place in contents.states
+    row = None if value is None else encode_value(value)
+    return dataclasses.replace(contents, states=contents.states | {place: row})
 
 
 def lacking(contents: Contents, contract: str, name: str, key: Value) -> Contents:
-    place = (contract, map_key(name, key))
-    states = [item for item in contents.states if (item.namespace, item.key) != place]
+    place = (contents.last, contract, map_key(name, key))
+    states = {one: value for one, value in contents.states.items() if one != place}
     assert len(states) < len(contents.states)
-    return dataclasses.replace(contents, states=tuple(states))
+    return dataclasses.replace(contents, states=states)
 
 
 def fault_of(contents: Contents) -> str:
@@ -270,28 +267,28 @@ def certified(job: str, **over: Value) -> dict[str, Value]:
     ],
 )
 def test_a_certificate_is_held_against_what_follows(
-    package: bytes, paged: tuple[Any, str], over: dict[str, Value], said: str
+    contents: Contents, paged: tuple[Any, str], over: dict[str, Value], said: str
 ) -> None:
     job = paged[1].removeprefix("job:")
-    found = replaced(contents_of(package), "jobs", "certificates", job, certified(job, **over))
+    found = replaced(contents, "jobs", "certificates", job, certified(job, **over))
     fault = fault_of(found)
     assert fault.startswith(said)
     assert bool(fault) == bool(said)
 
 
 def test_a_certificate_whose_digest_is_of_another_body_is_refused(
-    package: bytes, paged: tuple[Any, str]
+    contents: Contents, paged: tuple[Any, str]
 ) -> None:
     job = paged[1].removeprefix("job:")
     row = certified(job) | {"digest": bytes(32)}
-    found = replaced(contents_of(package), "jobs", "certificates", job, row)
+    found = replaced(contents, "jobs", "certificates", job, row)
     assert fault_of(found) == "its certificate has another digest than its body"
 
 
 def test_a_row_that_the_derivation_needs_and_a_package_lacks_is_named(
-    package: bytes, paged: tuple[Any, str]
+    contents: Contents, package: bytes, paged: tuple[Any, str]
 ) -> None:
-    told, whole, seal = paged[0], contents_of(package), seal_of(SCHEMA)
+    told, whole, seal = paged[0], contents, seal_of(SCHEMA)
     job = paged[1].removeprefix("job:")
     rows: list[tuple[str, str, Value, str]] = [
         ("jobs", "specs", job, f"jobs.specs[{job}] is not in the package"),
@@ -302,8 +299,9 @@ def test_a_row_that_the_derivation_needs_and_a_package_lacks_is_named(
     for contract, name, key, said in rows:
         found = lacking(whole, contract, name, key)
         assert said in retrace(found)[0].fault, name
-        found.report = whole.report
-        assert not verify_bytes(encode_package(found), told.genesis).ok
+        dropped = map_key(name, key)
+        hidden = forged(package, lambda parts, at=dropped: without_states(parts, lambda row: row.key == at))
+        assert not verify_bytes(hidden, told.genesis).ok
     text = replaced(whole, "programs", "pages", page_hash(PAGE), None)
     assert fault_of(text) == f"the ledger does not have its page {page_hash(PAGE).hex()[:16]}"
     other = replaced(whole, "programs", "pages", page_hash(PAGE), PAGE + "\n")
@@ -321,21 +319,18 @@ def test_a_row_that_the_derivation_needs_and_a_package_lacks_is_named(
 
 def paying(contents: Contents, gas: int) -> Contents:
     """Return contents whose receipts say that so much gas was used."""
-    receipts = [
-        dataclasses.replace(item, receipt=dataclasses.replace(item.receipt, gas_used=gas))
-        for item in contents.receipts
-    ]
-    return dataclasses.replace(contents, receipts=tuple(receipts))
+    caused = {tx_id: dataclasses.replace(item, gas_used=gas) for tx_id, item in contents.caused.items()}
+    return dataclasses.replace(contents, caused=caused)
 
 
-def test_tracing_again_takes_no_more_gas_than_its_proposal_took(package: bytes) -> None:
-    found = paying(contents_of(package), 5_000)
+def test_tracing_again_takes_no_more_gas_than_its_proposal_took(contents: Contents) -> None:
+    found = paying(contents, 5_000)
     assert fault_of(found) == "its page takes more gas to trace than its proposal took"
 
 
-def test_a_package_whose_proposals_took_too_much_says_which_were_not_traced_again(package: bytes) -> None:
-    found = paying(contents_of(package), plans.GAS_MAX)
-    two = dataclasses.replace(found, entries=(*found.entries, *found.entries))
+def test_a_package_whose_proposals_took_too_much_says_which_were_not_traced_again(contents: Contents) -> None:
+    found = paying(contents, plans.GAS_MAX)
+    two = dataclasses.replace(found, entries=[*found.entries, *found.entries])
     old, new = retrace(two)
     assert (new.traced, new.fault) == (True, "")
     assert (old.traced, old.fault) == (False, "")
@@ -391,6 +386,4 @@ def test_pages_without_jobs_leave_the_ledger_with_their_facts(make_story: Any) -
     data = packaged(told, "program:gone")
     report = verify_bytes(data, told.genesis)
     report.require()
-    assert "the page left the ledger undecided, with its facts" in write_report(
-        contents_of(data), retrace(contents_of(data))
-    )
+    assert "the page left the ledger undecided, with its facts" in report.text

@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -317,9 +318,9 @@ def test_the_commands_show_export_and_verify(node: list[str]) -> None:
         invoke("trail", "dataset:bank/credit", *node, "--format", "json", "--kind", "GrantRevoked")
     )
     assert [row["org"] for row in rows if isinstance(row, dict)] == ["bank"]
-    assert "holds" in invoke("export", "dataset:bank/credit", "-o", "credit.audit", *node)
+    assert "7 events, complete up to" in invoke("export", "dataset:bank/credit", "-o", "credit.audit", *node)
     assert "every proof holds" in invoke("verify", "credit.audit", "--genesis", "genesis.json")
-    assert "What it cannot prove" in invoke("verify", "credit.audit", "--genesis", "genesis.json", "--report")
+    assert "What it cannot prove" in invoke("show", "credit.audit", "--genesis", "genesis.json")
     assert "never overwritten" in invoke(
         "export", "dataset:bank/credit", "-o", "credit.audit", *node, code=74
     )
@@ -359,7 +360,7 @@ def test_an_export_that_the_disk_does_not_take_leaves_nothing_that_passes_for_ev
 def test_a_range_without_an_event_is_said_to_have_none(node: list[str]) -> None:
     """ "Every proof holds" alone sounded as if what was looked for had been found."""
     words = ("export", "dataset:bank/credit", "-o", "none.audit", "--from", "3", "--to", "3", *node)
-    assert "holds no event of these heights" in invoke(*words)
+    assert "heights 3..3: no event of these heights, complete up to" in invoke(*words)
     said = invoke("verify", "none.audit", "--genesis", "genesis.json")
     assert "every proof holds, and that the subject has no event at these heights is proved" in said
     shown = json.loads(invoke("verify", "none.audit", "--genesis", "genesis.json", "--json"))
@@ -371,12 +372,18 @@ def test_one_changed_byte_makes_verify_fail_and_say_where(node: list[str]) -> No
     data = bytearray(Path("credit.audit").read_bytes())
     data[len(data) // 2] ^= 1
     Path("changed.audit").write_bytes(data)
-    output = invoke("verify", "changed.audit", "--genesis", "genesis.json", code=1)
-    assert "NOT VALID" in output
+    verify = ("verify", "changed.audit", "--genesis", "genesis.json")
+    output = invoke(*verify, code=Exit.IO)
+    assert "UNREADABLE" in output
     assert "its bytes do not have the hash" in output
-    shown_json = json.loads(invoke("verify", "changed.audit", "--genesis", "genesis.json", "--json", code=1))
-    assert not shown_json["ok"]
-    assert shown_json["failures"][0]["part"]
+    shown_json = json.loads(invoke(*verify, "--json", code=Exit.IO))
+    assert (shown_json["ok"], shown_json["verdict"]) == (False, "unreadable")
+    assert shown_json["failures"][0]["part"] == "file"
+    Path("forged.audit").write_bytes(data[:-32] + sha256(data[:-32]).digest())
+    assert "NOT VALID" in invoke("verify", "forged.audit", "--genesis", "genesis.json", code=Exit.DAMAGED)
+    save_genesis(Path("other.json"), toy_genesis())
+    said = invoke("verify", "credit.audit", "--genesis", "other.json", code=6)
+    assert "OF ANOTHER CHAIN" in said
 
 
 def test_times_and_heights_both_bound_a_trail(node: list[str]) -> None:

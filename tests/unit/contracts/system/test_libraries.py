@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chain.audit.evidence import source_hashes
+from chain.audit.closure import source_hashes
 from contracts.language.ir import source_hash
 from contracts.language.limits import SOURCE_TOKENS_MAX
 from contracts.language.program import compile_library, compile_source
