@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 FACTOR = 2.0
 """Measured runs took between the estimate divided and multiplied by this."""
-JOIN_S_A_ROW = 130e-6
+JOIN_S_A_ROW = 75e-6
 """Every list passes every owner once, which multiplies each of its points and shuffles them."""
 JOIN_BYTES_A_ROW = 300
 """Of each row that any party brings."""

@@ -18,11 +18,8 @@ the matcher learns no more than the matcher, because every list is shuffled firs
 through every other one. Who enters identifiers that it does not rightly hold can test whether all the others
 hold them. What members read of this is in contracts/pages/leakage.py.
 
-Every received point that is multiplied is checked by that multiplication: libsodium refuses encodings that
-are not canonical, points of small order, and points outside the prime-order subgroup; `check_library`
-proves it of the library at hand. Points that are only compared need no check: a bad one matches nothing.
-One map to the curve, instead of the sum of two, reaches half the group; decisional Diffie–Hellman on a
-samplable subset of constant density follows from the plain assumption at the cost of that constant.
+Points are told by u-coordinates, and any that a peer sends may be multiplied (group.py says why). Points that
+are only compared need no check: a bad one matches nothing.
 """
 
 from __future__ import annotations
@@ -43,10 +40,11 @@ from privcompute.mpc.protocols.group import (
     PointRefused,
     Random,
     check_library,
-    hash_to_point,
+    hash_and_multiply_all,
     multiply_all,
     random_scalar,
 )
+from privcompute.mpc.protocols.records import in_all, is_rising, places_in, records_of, sorting
 from privcompute.mpc.rounds import OnProgress, Received, Round, Steps
 
 ROWS_MAX = 2**24
@@ -247,13 +245,13 @@ class _Ring:
         rounds = _rounds(max(self.sizes) * POINT_BYTES, self.spec)
         permutations = [_permutation(self.sizes[self.here], self.random)]
         outgoing = self._own_chunks(identifiers, padding, permutations[0])
-        held: list[bytes] = []
+        held = b""
         for hop in range(1, self.n):
             size = self.sizes[(self.here - hop) % self.n]
             masked = yield from self._hop(outgoing, size, rounds)
             permutations.append(_permutation(size, self.random))
             held = _shuffled(masked, permutations[hop])
-            outgoing = _chunks(b"".join(held), self.spec)
+            outgoing = _chunks(held, self.spec)
         common = yield from self._gather(held, rounds)
         return Matching(self.sizes, tuple(permutations), common)
 
@@ -287,46 +285,48 @@ class _Ring:
         items += [b"\0" + self.random(32) for _ in range(padding)]
         for start in range(0, len(items), self.spec.chunk_points):
             chunk = [items[row] for row in order[start : start + self.spec.chunk_points]]
-            hashed = [hash_to_point(_DOMAIN, self.spec.context, item) for item in chunk]
-            masked = multiply_all(self.scalar, hashed, self.pool)
+            masked = hash_and_multiply_all(self.scalar, _DOMAIN, self.spec.context, chunk, self.pool)
             self._report(len(chunk))
-            yield b"".join(masked)
+            yield masked
 
-    def _hop(self, outgoing: Iterator[bytes], size: int, rounds: int) -> Steps[list[bytes]]:
+    def _hop(self, outgoing: Iterator[bytes], size: int, rounds: int) -> Steps[bytes]:
         """Pass one list on while masking the one that arrives, chunk by chunk."""
-        masked: list[bytes] = []
+        masked = bytearray()
 
         def mask(party: int, chunk: bytes) -> None:
             try:
-                masked.extend(multiply_all(self.scalar, _split(chunk), self.pool))
+                masked.extend(multiply_all(self.scalar, chunk, self.pool))
             except PointRefused as error:
                 raise PeerMisbehaved(party, f"PSI points of party {party}: {error}") from None
             self._report(len(chunk) // POINT_BYTES)
 
         due = {self.before: size * POINT_BYTES}
-        yield from _relay(self.spec, {self.after: outgoing}, due, rounds, mask)
-        return masked
+        yield from _relay(self.spec, {self.after: outgoing}, due, rounds, mask, keep=False)
+        return bytes(masked)
 
-    def _gather(self, held: list[bytes], rounds: int) -> Steps[tuple[NDArray[np.uint32], ...] | None]:
+    def _gather(self, held: bytes, rounds: int) -> Steps[tuple[NDArray[np.uint32], ...] | None]:
         """Send the fully masked lists to the matcher, who intersects them."""
         if self.me != self.spec.matcher:
-            yield from _relay(self.spec, {self.spec.matcher: _chunks(b"".join(held), self.spec)}, {}, rounds)
+            yield from _relay(self.spec, {self.spec.matcher: _chunks(held, self.spec)}, {}, rounds)
             return None
         # The list whose last hop is ring position i belongs to position i + 1.
         owners = {party: (index + 1) % self.n for index, party in enumerate(self.spec.parties)}
         expected = {p: self.sizes[owner] * POINT_BYTES for p, owner in owners.items() if p != self.me}
         data = yield from _relay(self.spec, {}, expected, rounds)
-        lists = {owners[party]: _split(points) for party, points in data.items()}
+        lists = {owners[party]: points for party, points in data.items()}
         lists[owners[self.me]] = held
         return self._intersect([lists[index] for index in range(self.n)])
 
-    def _intersect(self, lists: list[list[bytes]]) -> tuple[NDArray[np.uint32], ...]:
-        places = [{point: index for index, point in enumerate(points)} for points in lists]
-        for party, points, place in zip(self.spec.parties, lists, places, strict=True):
-            if len(place) != len(points):
+    def _intersect(self, lists: Sequence[bytes]) -> tuple[NDArray[np.uint32], ...]:
+        points = [records_of(data, POINT_BYTES) for data in lists]
+        orders = [sorting(records) for records in points]
+        rising = [records[order] for records, order in zip(points, orders, strict=True)]
+        for party, records in zip(self.spec.parties, rising, strict=True):
+            if not is_rising(records):
                 raise PeerMisbehaved(party, f"PSI list of party {party}: it holds a point twice")
-        common = sorted(set(places[0]).intersection(*places[1:]))
-        return tuple(np.array([place[point] for point in common], np.uint32) for place in places)
+        common = in_all(rising)
+        places = [order[places_in(records, common)] for records, order in zip(rising, orders, strict=True)]
+        return tuple(place.astype(np.uint32) for place in places)
 
     def _report(self, points: int) -> None:
         self.done += points
@@ -339,12 +339,8 @@ def _permutation(size: int, random: Random) -> NDArray[np.int64]:
     return np.argsort(np.frombuffer(random(8 * size), "<u8"), kind="stable").astype(np.int64)
 
 
-def _shuffled(points: list[bytes], order: NDArray[np.int64]) -> list[bytes]:
-    return [points[index] for index in order.tolist()]
-
-
-def _split(data: bytes) -> list[bytes]:
-    return [data[start : start + POINT_BYTES] for start in range(0, len(data), POINT_BYTES)]
+def _shuffled(points: bytes, order: NDArray[np.int64]) -> bytes:
+    return np.frombuffer(points, np.uint8).reshape(-1, POINT_BYTES)[order].tobytes()
 
 
 def _announce_common(spec: PsiSpec, me: int, matching: Matching) -> Steps[int]:
@@ -408,6 +404,7 @@ def _relay(
     expected: Mapping[int, int],
     rounds: int,
     on_chunk: Callable[[int, bytes], None] | None = None,
+    keep: bool = True,
 ) -> Steps[dict[int, bytes]]:
     """Send and receive long messages in `rounds` chunks; `expected` is each sender's total in bytes."""
     size = spec.chunk_points * POINT_BYTES
@@ -418,7 +415,8 @@ def _relay(
         received = yield Round(sending, due)
         for party in due:
             chunk = bytes(received[party])
-            parts[party].append(chunk)
+            if keep:
+                parts[party].append(chunk)
             if on_chunk is not None:
                 on_chunk(party, chunk)
     return {party: b"".join(chunks) for party, chunks in parts.items()}

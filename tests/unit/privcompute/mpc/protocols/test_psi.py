@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import nacl.bindings as sodium
@@ -11,16 +13,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nacl import exceptions
 
 from chain.primitives.crypto import digest
 from privcompute.errors import PeerMisbehaved
 from privcompute.mpc.local import run_local
 from privcompute.mpc.protocols.group import (
+    POINT_BYTES,
     CryptoLibraryUnsafe,
     PointRefused,
     check_library,
-    hash_to_point,
-    is_valid_point,
+    hash_to_points,
     multiply,
     random_scalar,
 )
@@ -37,17 +40,48 @@ from privcompute.mpc.rounds import Round, Steps, as_round
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True)
 CONTEXT = digest("test/psi", b"job")
-SMALL_ORDER = [
-    "0100000000000000000000000000000000000000000000000000000000000000",  # the identity
-    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",  # order 2
-    "0000000000000000000000000000000000000000000000000000000000000000",  # order 4
-    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",  # order 8
-    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",  # order 8
-]
-MIXED_ORDER = "9599999999999999999999999999999999999999999999999999999999999999"
-NOT_CANONICAL = (2**255 - 19 + 4).to_bytes(32, "little").hex()
-OFF_CURVE = (2).to_bytes(32, "little").hex()
-BAD_POINTS = [*SMALL_ORDER, MIXED_ORDER, NOT_CANONICAL, OFF_CURVE]
+VECTORS = Path(__file__).parents[4] / "vectors" / "dh_psi.json"
+P = 2**255 - 19
+A = 486662
+EIGHT = (
+    325606250916557431795983626356110631294008115727848805560023387167927233504,
+    39382357235489614581723060781553021112529911719440698176882885853963445705823,
+)
+"""The u-coordinates of the points of order 8."""
+SMALL_ORDER = [0, 1, P - 1, *EIGHT, P, P + 1, *(2**255 + one for one in (0, 1, *EIGHT))]
+"""Those of order 1, 2, 4 and 8 on the curve and its twist, also as encodings that are not reduced."""
+
+
+# --- the same arithmetic written apart: RFC 7748's ladder, and Elligator 2 by Legendre's symbol ---------
+
+
+def is_square(number: int) -> bool:
+    return pow(number, (P - 1) // 2, P) in (0, 1)
+
+
+def elligator(uniform: bytes) -> int:
+    """Return u of the point of 32 uniform bytes, times 8 by three doublings."""
+    r = int.from_bytes(uniform, "little") & (2**255 - 1)
+    u = -A * pow(1 + 2 * r * r, -1, P) % P
+    u = u if is_square(u**3 + A * u * u + u) else (-u - A) % P
+    for _ in range(3):
+        u = (u * u - 1) ** 2 * pow(4 * u * (u * u + A * u + 1), -1, P) % P
+    return u
+
+
+def ladder(scalar: bytes, u: int) -> int:
+    k = int.from_bytes(scalar, "little") & ~7 & (2**255 - 1) | 2**254
+    x2, z2, x3, z3 = 1, 0, u, 1
+    for bit in range(254, -1, -1):
+        if k >> bit & 1:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+        a, b, c, d = x2 + z2, x2 - z2, x3 + z3, x3 - z3
+        da, cb, e = d * a, c * b, a * a - b * b
+        x3, z3 = (da + cb) ** 2 % P, u * (da - cb) ** 2 % P
+        x2, z2 = a * a * b * b % P, e * (a * a + 121665 * e) % P
+        if k >> bit & 1:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+    return x2 * pow(z2, P - 2, P) % P
 
 
 def spec_for(n: int, **changes: Any) -> PsiSpec:
@@ -182,21 +216,91 @@ def test_an_empty_identifier_is_refused() -> None:
         check_identifiers(["a", ""])
 
 
-@pytest.mark.parametrize("bad", BAD_POINTS)
-def test_a_point_outside_the_prime_order_group_is_refused(bad: str) -> None:
-    assert not is_valid_point(bytes.fromhex(bad))
+def encoded(u: int) -> bytes:
+    return u.to_bytes(POINT_BYTES, "little")
+
+
+@pytest.mark.parametrize("bad", SMALL_ORDER)
+def test_a_point_of_small_order_is_refused(bad: int) -> None:
+    scalar = random_scalar(random.Random(3).randbytes)
+    good = hash_to_points("d", CONTEXT, [b"x"])
     with pytest.raises(PointRefused):
-        multiply(random_scalar(random.Random(3).randbytes), [bytes.fromhex(bad)])
+        multiply(scalar, good + encoded(bad))
 
 
-@pytest.mark.parametrize("bad", BAD_POINTS)
-def test_a_peer_that_sends_such_a_point_is_named(bad: str) -> None:
+@pytest.mark.parametrize("bad", SMALL_ORDER)
+def test_a_peer_that_sends_such_a_point_is_named(bad: int) -> None:
     def spoil_first_point(number: int, message: bytes) -> bytes:
-        return bytes.fromhex(bad) + message[32:] if number == 1 else message
+        return encoded(bad) + message[32:] if number == 1 else message
 
     with pytest.raises(PeerMisbehaved, match="party 0") as fault:
         run_psi([["a", "b"], ["b", "c"]], tamper=spoil_first_point)
     assert fault.value.party == 0
+
+
+def on_the_twist() -> int:
+    return next(u for u in range(2, 100) if not is_square(u**3 + A * u * u + u))
+
+
+@pytest.mark.parametrize("strange", [on_the_twist(), 2**255 - 1, 2**256 - 1])
+def test_any_other_point_matches_nothing_and_ends_nothing(strange: int) -> None:
+    def spoil_first_point(number: int, message: bytes) -> bytes:
+        return encoded(strange) + message[32:] if number == 1 else message
+
+    sets = [["a", "b"], ["a", "b"]]
+    aligned = run_psi(sets, tamper=spoil_first_point, matcher=1)
+    assert len(aligned[0]) == 1
+    assert aligned[0] == aligned[1]
+
+
+def vectors() -> list[dict[str, str]]:
+    """Return items with their points and the multiples of these, from the arithmetic above."""
+    made = []
+    for item in (b"", b"probe", "Ä-17".encode(), bytes(100)):
+        for scalar in (bytes(range(32)), b"\xff" * 32):
+            point = elligator(digest("assent/psi/identifier", CONTEXT, item))
+            made.append(
+                {
+                    "item": item.hex(),
+                    "scalar": scalar.hex(),
+                    "point": encoded(point).hex(),
+                    "product": encoded(ladder(scalar, point)).hex(),
+                }
+            )
+    return made
+
+
+def test_points_and_multiples_are_those_of_the_curve() -> None:
+    known = json.loads(VECTORS.read_text(encoding="utf-8"))["points"]
+    assert known == vectors()
+    points = hash_to_points("assent/psi/identifier", CONTEXT, [bytes.fromhex(one["item"]) for one in known])
+    for at, one in enumerate(known):
+        point = points[POINT_BYTES * at : POINT_BYTES * (at + 1)]
+        assert point.hex() == one["point"]
+        assert multiply(bytes.fromhex(one["scalar"]), point).hex() == one["product"]
+
+
+def test_every_identifier_has_a_point_on_the_curve_and_not_on_its_twist() -> None:
+    """A masked point stays on its side, so points of both would tell one bit of each identifier."""
+    points = hash_to_points("d", CONTEXT, [str(number).encode() for number in range(64)])
+    for start in range(0, len(points), POINT_BYTES):
+        u = int.from_bytes(points[start : start + POINT_BYTES], "little")
+        assert is_square(u**3 + A * u * u + u)
+
+
+def test_texts_that_look_alike_are_different_rows() -> None:
+    alike = ["7", "07", "7.0", "7 ", "７", "é", "e\u0301", "A", "А", "a", "true", "True"]
+    aligned = run_psi([alike, [*alike[::-1][:8], "else"]])
+    assert set(aligned[0]) == set(alike[4:])
+    assert aligned[0] == aligned[1]
+
+
+def test_a_large_join_is_that_of_sets() -> None:
+    """Whatever blocks and slices the lists are cut into."""
+    left, right = [f"p{n}" for n in range(0, 1_200, 2)], [f"p{n}" for n in range(0, 1_200, 3)]
+    aligned = run_psi([left, right], chunk_points=257)
+    assert set(aligned[0]) == set(left) & set(right)
+    assert aligned[0] == aligned[1]
 
 
 STEPS = {"opening": (0, 1), "points": (1, 1), "all points": (2, 1), "count": (3, 0), "positions": (4, 0)}
@@ -235,16 +339,45 @@ def test_owners_of_different_jobs_notice_before_any_point_is_sent() -> None:
 def test_points_are_separated_by_job_and_by_use() -> None:
     other = digest("test/psi", b"other job")
     points = {
-        hash_to_point("d", CONTEXT, b"x"),
-        hash_to_point("d", other, b"x"),
-        hash_to_point("e", CONTEXT, b"x"),
+        hash_to_points("d", CONTEXT, [b"x"]),
+        hash_to_points("d", other, [b"x"]),
+        hash_to_points("e", CONTEXT, [b"x"]),
     }
     assert len(points) == 3
-    assert all(is_valid_point(point) for point in points)
 
 
-def test_a_library_that_accepts_mixed_order_points_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("crypto_scalarmult", lambda _, point: point),
+        ("crypto_core_ed25519_from_uniform", lambda uniform: uniform),
+    ],
+)
+def test_a_library_that_computes_other_points_is_refused(
+    name: str, fault: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     check_library()
-    monkeypatch.setattr(sodium, "crypto_scalarmult_ed25519_noclamp", lambda *pair: pair[1])
-    with pytest.raises(CryptoLibraryUnsafe):
+    monkeypatch.setattr(sodium, name, fault)
+    with pytest.raises(CryptoLibraryUnsafe, match="other points"):
         check_library()
+
+
+def test_a_library_that_multiplies_points_of_small_order_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = sodium.crypto_scalarmult
+
+    def lenient(scalar: bytes, point: bytes) -> bytes:
+        try:
+            return real(scalar, point)
+        except exceptions.RuntimeError:
+            return bytes(32)
+
+    monkeypatch.setattr(sodium, "crypto_scalarmult", lenient)
+    with pytest.raises(CryptoLibraryUnsafe, match="small order"):
+        check_library()
+
+
+if __name__ == "__main__":
+    about = (
+        "Points of dh-psi, made by tests/unit/privcompute/mpc/protocols/test_psi.py, which writes them anew"
+    )
+    VECTORS.write_text(json.dumps({"about": about, "points": vectors()}, indent=1) + "\n", encoding="utf-8")
