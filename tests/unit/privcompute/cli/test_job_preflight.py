@@ -210,7 +210,7 @@ def test_a_size_that_ends_a_job_later_is_found_and_what_it_takes_is_said() -> No
     assert (late.about, late.code) == ("deadline run", "JOB_TOO_LONG")
     assert "--deadline run=" in late.do
     said = job_preflight.size_said(large, 10)
-    assert said.startswith("260 to 2,600 s of one core at each party")
+    assert said.startswith("150 to 1,500 s of one core at each party")
     assert "720 to 6,120 MB" in said
     assert "allowed are 10 s" in said
 

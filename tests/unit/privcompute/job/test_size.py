@@ -65,7 +65,7 @@ def test_a_party_that_brings_more_rows_than_we_take_is_named_at_once() -> None:
 
 def test_a_job_that_cannot_end_in_time_is_refused_with_the_time_that_it_has() -> None:
     large = sized("<=10000000", "<=10000000")
-    assert refusal(large, max_party_rows=SIZE_BUCKETS[-1], job_time_max_ms=120_000).detail == {"limit": 120}
+    assert refusal(large, max_party_rows=SIZE_BUCKETS[-1], job_time_max_ms=60_000).detail == {"limit": 60}
     check_size(large, TIMED, "bank", LocalPolicy(max_party_rows=SIZE_BUCKETS[-1]))
 
 
