@@ -134,6 +134,7 @@ class DataUse:
             "not_before": 0,
             "expires": self.chain.time + YEAR_MS,
             "quota_runs": 100,
+            "run_epsilon": 10**9,
             "min_group": 10,
         }
         request = {**plain, "id": grant, "dataset": self.dataset_of(owner), "policy": policy, **terms}

@@ -272,7 +272,13 @@ _OF_GRANTS = (
         "grant",
         "least",
     ),
-    _row("CO_PARTY_NOT_GRANTED", "{grant} does not allow {org} to take part.", _ASK_GRANT, "grant", "org"),
+    _row(
+        "CO_PARTY_NOT_GRANTED",
+        "{grant} does not allow {org} to take part.",
+        "leave it out of --compute and the receivers, or request a grant with --co-party",
+        "grant",
+        "org",
+    ),
     _row("RECEIVER_NOT_GRANTED", "{grant} lets no result go to {org}.", _ASK_GRANT, "grant", "org"),
     _row(
         "MEMBERSHIP_NOT_GRANTED",
@@ -280,6 +286,14 @@ _OF_GRANTS = (
         _ASK_GRANT,
         "grant",
         "org",
+    ),
+    _row(
+        "EPSILON_NOT_GRANTED",
+        "{grant} lets a run take epsilon {allowed}, and the job takes {asked}.",
+        "propose the job with parameters that ask for less epsilon, or request a grant for as much",
+        "grant",
+        "allowed",
+        "asked",
     ),
     _row("QUOTA_EXHAUSTED", "No run of {grant} is left for the job.", _NEW_GRANT, "grant"),
 )

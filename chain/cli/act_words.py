@@ -64,7 +64,7 @@ def _use(asked: Mapping[str, Any], grantee: str) -> str:
         f"{_names(asked['receivers'])}; with {_names(asked['co_parties']) or 'no others'}; which rows are "
         f"joined may be learnt by {_names(asked['membership']) or 'nobody else'}; "
         f"{asked['quota_runs']} runs until {utc(asked['expires'])} UTC; groups of {asked['min_group']} or "
-        f"more{policy}"
+        f"more; at most epsilon {_decimal(asked['run_epsilon'], 9)} a run{policy}"
     )
 
 

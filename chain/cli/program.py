@@ -14,7 +14,7 @@ from chain.cli.governing import COMMIT_GAS, say, votes_words
 from chain.cli.proposal import reason_option, seq_argument
 from chain.client.calls import as_account, call, result_of, send
 from chain.client.client import Client
-from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
+from chain.client.console import json_option, print_json, print_text, reports_errors
 from chain.client.options import Session, session_options
 from chain.client.signing import SigningClient
 from chain.ledger.block import Receipt
@@ -66,7 +66,7 @@ def propose(session: Session, program_id: str, file: Path, reason: str, as_json:
         return
     seq = int(str(result_of(receipt)))
     print_text(f"proposed {program_id} as number {seq} at height {receipt.height}: {votes_words(ready)}")
-    print_lines(views.leakage_lines(facts))
+    views.print_leakage(facts)
     print_text(views.next_words(seq, ready))
 
 

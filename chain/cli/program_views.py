@@ -10,16 +10,28 @@ import click
 from chain.cli.governing import NotThere, outside_note, votes_words
 from chain.client.calls import as_client
 from chain.client.client import Client
-from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
+from chain.client.console import (
+    json_option,
+    print_folded,
+    print_json,
+    print_lines,
+    print_table,
+    print_text,
+    reports_errors,
+)
 from chain.client.options import Session, session_options
 from chain.client.trust import trust_line, word_line
 from chain.primitives.jsonvalue import to_json
-from chain.primitives.visible import json_text, one_line
 from contracts.pages.facts import SINGLE_USE
 from contracts.pages.page import page_hash
+from contracts.pages.parameters import said_value
 
 _CONSTRAINT = {use: constraint for constraint, use in SINGLE_USE.items()}
 """Use of a column among a page's facts -> the constraint of a grant that it needs."""
+UNREGISTERED = (
+    "a job runs only where datasets declare what noise and groups need (low, high, categories, edges), which "
+    "no vote can know: assent program check ID --as ORGDIR --input NAME=OWNER/DATASET"
+)
 
 
 async def readiness(client: Client, seq: int) -> dict[str, Any]:
@@ -80,9 +92,10 @@ def next_words(seq: int, ready: dict[str, Any]) -> str:
     )
 
 
-def leakage_lines(facts: dict[str, Any]) -> str:
-    """Return the leakage statement, a line for each of its own lines alone."""
-    return "\n".join(f"  {one_line(line)}" for line in str(facts["leakage"]).split("\n"))
+def print_leakage(facts: dict[str, Any]) -> None:
+    """Print the leakage statement, a line for each of its own lines alone."""
+    for line in str(facts["leakage"]).split("\n"):
+        print_folded(f"  {line}", under=6)
 
 
 @click.command("list")
@@ -155,10 +168,11 @@ def show(session: Session, which: str, with_page: bool, as_json: bool) -> None:
 
 
 def _print(found: dict[str, Any], facts: dict[str, Any], more: str) -> None:
-    print_text(f"{found['id']}: {more}; by {found['by']}; page {found['page'].hex()}")
-    print_text(f"says: {facts['says']}")
+    print_folded(f"{found['id']}: {more}; by {found['by']}", under=6)
+    print_text(f"page {found['page'].hex()}")
+    print_folded(f"says: {facts['says']}", under=6)
     for name, value in facts["parameters"].items():
-        print_text(f"parameter {name}: {json_text(to_json(value), None)}, unless a job says otherwise")
+        print_folded(f"parameter {name}: {said_value(value)}, unless a job says otherwise", under=6)
     print_text("with its defaults, for any datasets:")
     needed = [
         [f"{dataset}.{column}", _CONSTRAINT.get(use, use)]
@@ -166,9 +180,10 @@ def _print(found: dict[str, Any], facts: dict[str, Any], more: str) -> None:
         for column, use in uses.items()
     ]
     print_table("grants needed", ["column", "constraint"], needed)
-    print_lines(leakage_lines(facts))
+    print_leakage(facts)
+    print_folded(UNREGISTERED)
     for profile, cost in facts["cost"].items():
-        print_text(f"cost under {profile}: {cost['rounds']} rounds; {cost['sent']} bytes sent")
+        print_folded(f"cost under {profile}: {cost['rounds']} rounds; {cost['sent']} bytes sent", under=6)
     if found.get("status") == "active":
-        print_text(f"which of these are held: assent program check {found['id']} --as ORGDIR")
+        print_folded(f"which of these are held: assent program check {found['id']} --as ORGDIR")
     print_text(str(found["trust"]))

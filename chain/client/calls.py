@@ -209,10 +209,14 @@ _REMEDIES: Mapping[str, str] = {
     "see: assent grant request --help",
     "PROFILE_DATASETS": "the profile takes fewer datasets of one owner; name fewer of its grants",
     "MIN_GROUP_TOO_LOW": "raise --min-group to what the grants ask for; see: assent grant show",
-    "CO_PARTY_NOT_GRANTED": "a participant is not allowed by the grant; see: assent grant show",
+    "CO_PARTY_NOT_GRANTED": "a participant is not allowed by the grant: leave it out of --compute and the "
+    "receivers, or request a grant with --co-party ORG; see: assent grant show",
     "RECEIVER_NOT_GRANTED": "a receiver is not allowed by the grant; see: assent grant show",
     "MEMBERSHIP_NOT_GRANTED": "the grant does not let an organisation learn which rows are joined; see: "
     "assent grant show",
+    "EPSILON_NOT_GRANTED": "the job takes more epsilon of a dataset than its grant lets a run take: give "
+    "parameters with less, or request a grant for as much; both figures: assent job preflight",
+    "BAD_EPSILON": "the epsilon of a run is from 0 to 1000",
     "QUOTA_EXHAUSTED": "every run is used or reserved; a new grant is needed: assent grant request",
     "POLICY_DENIED": "the grant's policy contract said no; see: assent contract show",
     "UNKNOWN_JOB": "see: assent job list",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -35,6 +36,32 @@ def a_text(value: object, what: str, most: int = NAME_MAX) -> str:
         shown = f"a text of {len(value)} characters" if isinstance(value, str) else said_kind(value)
         raise Unfit("ARGUMENT", f"{what} is {shown}", f"a text of 1 to {most} characters")
     return value
+
+
+def unfit_arguments(
+    name: str,
+    free: Sequence[str],
+    names: Sequence[str],
+    required: Sequence[str],
+    given: int,
+    named: Sequence[str],
+) -> str:
+    """Say what is wrong with a call, "" if nothing: `given` values without a name, then named ones.
+
+    `free` are the arguments that need no name; the last may be `*name` for any number.
+    """
+    several = bool(free) and free[-1].startswith("*")
+    taken = set(free[:given])
+    strange = next((one for one in named if one not in names), None)
+    twice = next((one for one in named if one in taken), None)
+    missing = [one for one in required if one not in taken and one not in named]
+    if strange is not None:
+        return f"{name} has no argument {strange[:NAME_MAX]}"
+    if twice is not None:
+        return f"{name} is given {twice} twice"
+    if given > len(free) and not several:
+        return f"{name} is given {given} values, and takes {len(free)}"
+    return f"{name} is not given {' and '.join(missing).replace('*', '')}" if missing else ""
 
 
 def some_cells(value: object, what: str) -> Secret:

@@ -338,13 +338,22 @@ def _release(
     value = some_cells(figure, "release")
     if not isinstance(to, str) or not to:
         raise Unfit("RECEIVER", "a release names who receives it", 'release(figure, to="bank", exact=True)')
-    ways = (isinstance(noise, NoiseAsked), exact is True, noised is True)
-    if not isinstance(exact, bool) or not isinstance(noised, bool) or ways.count(True) != 1:
-        instead = (
-            "one of noise=laplace(epsilon=0.5), exact=True, and noised=True where the noise is in it already"
-        )
-        raise Unfit("NOISE", "a release says how: with noise, or exact", instead)
-    asked = noise.texts if isinstance(noise, NoiseAsked) else (NOISED if noised else "", "", "")
+    instead = (
+        "one of noise=laplace(epsilon=0.5), exact=True, and noised=True where the noise is in it already"
+    )
+    if not isinstance(noise, (NoiseAsked, type(None))):
+        raise Unfit("NOISE", f"noise= is {said_kind(noise)}", instead)
+    strange = next(
+        (name for name, one in (("exact", exact), ("noised", noised)) if not isinstance(one, bool)), ""
+    )
+    if strange:
+        raise Unfit("NOISE", f"{strange}= is {said_kind(exact if strange == 'exact' else noised)}", instead)
+    ways = (noise is not None, exact is True, noised is True)
+    if ways.count(True) != 1:
+        told = [name for name, holds in zip(("noise=", "exact=", "noised="), ways, strict=True) if holds]
+        said = f"has {' and '.join(told)}" if told else "has no noise and is not exact"
+        raise Unfit("NOISE", f"a release {said}", instead)
+    asked = noise.texts if noise is not None else (NOISED if noised else "", "", "")
     _ask(bench, value, a_text(to, "to="), asked, name)
 
 

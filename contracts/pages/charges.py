@@ -22,6 +22,7 @@ from contracts.pages.mechanisms import DRAWN
 from contracts.pages.noised import NoisedSum
 from contracts.pages.numbers import read_number
 from contracts.pages.releases import ColumnUse, DatasetRead, Release
+from contracts.pages.spreads import Domain
 from contracts.pages.zcdp import RHO_UNIT, rho_of_gaussian, rho_of_laplace
 
 EPSILON_UNIT, DELTA_UNIT = 10**9, 10**18
@@ -110,6 +111,38 @@ def _spent(
         return spent, rho, whole(ceil(read_number(delta) * DELTA_UNIT))
     rho = int(turns * rho_of_laplace(whole_epsilon / turns) * RHO_UNIT)
     return spent, rho, numbers.times(ceil(LAPLACE_DELTA * DELTA_UNIT))
+
+
+def unsized(releases: Sequence[Release]) -> int | None:
+    """Return the first release that has sizes which are not registered; None where all have."""
+    charged = [place for place, one in enumerate(releases) if one.kind in ("count", "sum", "figure")]
+    sizes = {
+        place: {name for product, _ in (*one.figures.parts, *one.cells.parts) for name in product}
+        for place, one in enumerate(releases)
+    }
+    return next((place for place in charged if sizes[place]), None)
+
+
+def wanted(
+    graph: Graph,
+    datasets: Sequence[DatasetRead],
+    releases: Sequence[Release],
+    noised: Sequence[NoisedSum],
+    said: Callable[[str], str],
+) -> list[tuple[int, str]]:
+    """Return (release, what has to be registered) of what jobs need and no schema tells here, each once."""
+    found: dict[tuple[int, str], None] = {}
+    inside = {part.spread for one in noised for part in one.atom.parts}
+    for place, one in enumerate(releases):
+        drawn = {part.spread for atom in one.noise_on for part in atom.parts}
+        for spread in drawn | inside:
+            if isinstance(spread, Domain) and (spread in drawn or spread.column in one.noised):
+                read = graph.columns[spread.column]
+                found[place, f"low and high of {datasets[read.dataset].name}.{read.column}"] = None
+        if one.mechanism or one.kind in ("count", "sum", "figure"):
+            names = [name for product, _ in (*one.figures.parts, *one.cells.parts) for name in product]
+            found |= {(place, said(name)): None for name in names}
+    return sorted(found)
 
 
 def booked(charge: Charge, said: Callable[[str], str]) -> dict[str, int | dict[str, int]]:

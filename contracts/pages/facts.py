@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from chain.primitives.values import Value, encode_value
 from contracts.language.faults import Diagnostic
-from contracts.pages.charges import booked, said_of
+from contracts.pages.charges import booked, said_of, unsized, wanted
 from contracts.pages.cost import Cost
 from contracts.pages.faults import PageRefused, Unfit
 from contracts.pages.leakage import size_names
@@ -17,7 +17,7 @@ from contracts.pages.limits import (
     PAGES,
     PARAMETER_ITEMS_MAX,
 )
-from contracts.pages.page import trace, trace_whole
+from contracts.pages.page import Traced, trace_whole
 from contracts.pages.parameters import as_value
 from contracts.pages.paying import Payer
 from contracts.pages.plan import Plan
@@ -54,14 +54,14 @@ def stated_facts(
     source: str, datasets: Value, parameters: Value, payer: Payer, initiator: str = ""
 ) -> tuple[dict[str, Value], str]:
     """Return `brief_facts`, and who learns what in words."""
-    plan = trace(
+    traced = trace_whole(
         source,
         schemas_of(datasets),
         payer=payer,
         parameters=parameters_of(parameters),
         initiator=initiator,
     )
-    return brief_of(plan, payer, datasets != []), plan.leakage
+    return brief_of(traced, payer, datasets != []), traced.plan.leakage
 
 
 def whole_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -> dict[str, Value]:
@@ -71,7 +71,7 @@ def whole_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -
     payer.charge(GAS_COST * len(plan.graph))
     payer.charge(GAS_FACT * sum(4 + len(one.columns) + len(one.keys) for one in plan.releases))
     said = size_names(plan.graph, plan.datasets)
-    facts = brief_of(plan, payer, False) | {
+    facts = brief_of(traced, payer, False) | {
         "pages": PAGES,
         "says": traced.says[:_SAYS_MAX],
         "datasets": [each.name for each in plan.datasets],
@@ -89,13 +89,14 @@ def whole_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -
     return facts
 
 
-def brief_of(plan: Plan, payer: Payer, registered: bool = True) -> dict[str, Value]:
-    """Return what `brief_facts` says of a plan that is traced already.
+def brief_of(traced: Traced, payer: Payer, registered: bool = True) -> dict[str, Value]:
+    """Return what `brief_facts` says of a page that is traced already.
 
     Without `registered` schemas, charges have formulas of what is not known yet (`charges.said_of`). With
-    them, raise PageRefused (DOMAIN_NOT_REGISTERED) where noise or an account needs a domain that is not
-    registered.
+    them, raise PageRefused (DOMAIN_NOT_REGISTERED), at the release, where noise or an account needs a domain
+    that is not registered.
     """
+    plan = traced.plan
     payer.charge(GAS_FACT * (4 + len(plan.uses)))
     uses: dict[tuple[str, str], set[str]] = {}
     for use in plan.uses:
@@ -110,25 +111,47 @@ def brief_of(plan: Plan, payer: Payer, registered: bool = True) -> dict[str, Val
         "receivers": sorted({one.receiver for one in plan.releases} - {SHARES}),
         "profiles": [*plan.profiles],
         "membership": dict(plan.membership),
-        "charges": _charges(plan, payer, registered),
+        "charges": charges_said(traced, payer) if registered else charges_as_formulas(plan, payer),
     }
 
 
-def _charges(plan: Plan, payer: Payer, registered: bool) -> Value:
+def charges_as_formulas(plan: Plan, payer: Payer) -> dict[str, Value]:
+    """Return what a plan takes of accounts, where sizes are not known yet (`charges.said_of`)."""
     payer.charge(GAS_FACT * sum(4 + len(one.columns) for one in plan.releases))
     said = size_names(plan.graph, plan.datasets)
-    if not registered:
-        return {name: said_of(charge, said) for name, charge in plan.charges.items()}
+    return {name: said_of(charge, said) for name, charge in plan.charges.items()}
+
+
+def charges_said(traced: Traced, payer: Payer) -> dict[str, Value]:
+    """Return what a plan takes of accounts in numbers; raise PageRefused for what is not registered."""
+    plan = traced.plan
+    payer.charge(GAS_FACT * sum(4 + len(one.columns) for one in plan.releases))
+    said = size_names(plan.graph, plan.datasets)
+    for place, one in enumerate(plan.releases):
+        try:
+            for atom in one.noise_on:
+                payer.charge(GAS_FACT * (len(plan.graph.columns) + len(atom.parts)))
+                greatest(plan.graph, plan.datasets, atom)
+        except Unfit as unfit:
+            unfit.release = place
+            raise traced.refused(unfit) from None
     try:
-        for atom in [
-            *(atom for one in plan.releases for atom in one.noise_on),
-            *(one.atom for one in plan.noised),
-        ]:
+        for atom in [inside.atom for inside in plan.noised]:
             payer.charge(GAS_FACT * (len(plan.graph.columns) + len(atom.parts)))
             greatest(plan.graph, plan.datasets, atom)
         return {name: booked(charge, said) for name, charge in plan.charges.items()}
     except Unfit as unfit:
-        raise _refused(unfit) from None
+        unfit.release = unsized(plan.releases)
+        raise traced.refused(unfit) from None
+
+
+def wanted_of(traced: Traced) -> list[tuple[int, str]]:
+    """Return (line, what) of all that jobs need registered and that no schema tells here."""
+    plan = traced.plan
+    found = wanted(
+        plan.graph, plan.datasets, plan.releases, plan.noised, size_names(plan.graph, plan.datasets)
+    )
+    return [(traced.line_of(place), what) for place, what in found]
 
 
 def _release(plan: Plan, one: Release, said: Callable[[str], str]) -> dict[str, Value]:

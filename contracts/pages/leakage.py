@@ -9,6 +9,7 @@ from contracts.pages.labels import bits_of
 from contracts.pages.mechanisms import DRAWN
 from contracts.pages.membership import membership_of
 from contracts.pages.noised import NoisedSum
+from contracts.pages.numbers import plain_text, read_number
 from contracts.pages.releases import DatasetRead, Derived, Release, least_constraint
 
 _KINDS = {
@@ -22,12 +23,16 @@ _KINDS = {
 }
 
 _OF_DIFFERENCES = (
-    "Exact figures of groups of rows that differ by fewer rows than the minimum group are not shown beside"
-    " one another, nor are figures of which a sum or difference rests on so few."
+    "Exact counts and sums of groups of rows that differ by fewer rows than the minimum group are not shown"
+    " beside one another, nor are figures of which a sum or difference rests on so few."
 )
 _OF_EXACT = (
-    "Exact figures hide what one row holds only from somebody who knows the totals and fewer than half as"
-    " many members of a group as the minimum group asks for."
+    "Exact counts and sums hide what one row holds only from somebody who knows the totals and fewer than"
+    " half as many members of a group as the minimum group asks for."
+)
+_OF_PLAIN = (
+    "Exact figures that need plain of a column may tell single cells of it, to whoever receives them; nothing"
+    " hides these: {columns}."
 )
 _OF_NOISE = (
     "Figures with noise hide it from everybody: whatever else somebody knows, an epsilon of e makes no guess"
@@ -75,7 +80,7 @@ def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -
 
     lines = [_of_release(release, said, listed) for release in derived.releases]
     lines += [_of_noised(one, listed) for one in derived.noised]
-    lines += [_OF_DIFFERENCES, _OF_EXACT] if any(map(_is_exact, derived.releases)) else []
+    lines += _of_exact(derived)
     noisy = derived.noised or any(release.mechanism for release in derived.releases)
     lines += [_OF_NOISE] if noisy else []
     joined = [
@@ -99,12 +104,22 @@ def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -
 def _of_noised(one: NoisedSum, listed: Callable[[Sequence[int]], str]) -> str:
     """Say what a sum that gets noise inside the computation takes, whatever becomes of it."""
     often = f" in each of {one.turns} turns" if one.turns > 1 else ""
-    delta = f", delta {one.delta}" if one.delta else ""
+    delta = f", delta {plain_text(read_number(one.delta))}" if one.delta else ""
     together = " for all of them together" if one.turns > 1 else ""
     return (
         f"Noise is drawn inside the computation{often}, on sums of {listed(bits_of(one.columns))}:"
-        f" {one.mechanism}, epsilon {one.epsilon}{delta}{together}."
+        f" {one.mechanism}, epsilon {plain_text(read_number(one.epsilon))}{delta}{together}."
     )
+
+
+def _of_exact(derived: Derived) -> list[str]:
+    """Say what hides a row in figures without noise: sums and counts have a form, plain figures have none."""
+    bare = [use for use in derived.uses if use.use == "plain" and _is_exact(derived.releases[use.release])]
+    plain = {use.release for use in bare}
+    formed = any(_is_exact(one) and place not in plain for place, one in enumerate(derived.releases))
+    columns = ", ".join(sorted({f"{use.dataset}.{use.column}" for use in bare}))
+    said = [_OF_DIFFERENCES, _OF_EXACT] if formed else []
+    return said + ([_OF_PLAIN.format(columns=columns)] if columns else [])
 
 
 def _is_exact(release: Release) -> bool:
@@ -126,11 +141,11 @@ def _of_release(release: Release, said: Callable[[str], str], listed: Callable[[
     if release.noised:
         text += f"; of sums with noise inside the computation of {listed(release.noised)}"
     if release.mechanism in DRAWN:
-        text += f"; {release.mechanism} noise, epsilon {release.epsilon}"
-        text += f", delta {release.delta}" if release.delta else ""
+        text += f"; {release.mechanism} noise, epsilon {plain_text(read_number(release.epsilon))}"
+        text += f", delta {plain_text(read_number(release.delta))}" if release.delta else ""
         text += f", split over {len(release.noise_on)} sums and counts, which it learns with their noise"
     elif _is_exact(release):
-        text += f"; exact, {release.figures.text(said)} figures of the accounts"
+        text += f"; exact, booked by number: {release.figures.text(said)} for each column"
     return text + "."
 
 

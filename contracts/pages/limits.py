@@ -24,6 +24,9 @@ RUN_CELLS_MAX = 1 << 25
 NOISED_MOST = 1 << 25
 """Reals with noise inside a computation differ by less from those without; more noise is refused."""
 
+DELTA_MAX = Fraction(1, 1_000)
+"""Greatest delta of a release, a chance that noise hides nobody: no cap of an account is higher."""
+
 # --- source ----------------------------------------------------------------------------------------------
 PAGE_DEPTH_MAX = 32
 """Levels of syntax, statements included."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contracts.pages.faults import Unfit
-from contracts.pages.limits import EPSILON_MAX
-from contracts.pages.numbers import read_number
+from contracts.pages.limits import DELTA_MAX, EPSILON_MAX
+from contracts.pages.numbers import plain_text, read_number
 
 DRAWN = ("laplace", "gaussian")
 """Mechanisms that draw noise."""
@@ -17,6 +17,9 @@ def check_noise(mechanism: str, epsilon: str, delta: str) -> None:
     if (epsilon != "", delta != "") != (True, mechanism == "gaussian"):
         raise Unfit("NOISE", "laplace takes epsilon, gaussian epsilon and delta", "laplace(epsilon=0.5)")
     if not 0 < read_number(epsilon) <= EPSILON_MAX:
-        raise Unfit("NOISE", f"epsilon = {epsilon}", f"an epsilon above 0, at most {EPSILON_MAX}")
-    if delta and not 0 < read_number(delta) < 1:
-        raise Unfit("NOISE", f"delta = {delta}", "a delta between 0 and 1, such as 0.000001")
+        shown = plain_text(read_number(epsilon))
+        raise Unfit("NOISE", f"epsilon = {shown}", f"an epsilon above 0, at most {EPSILON_MAX}")
+    if delta and not 0 < read_number(delta) <= DELTA_MAX:
+        shown, most = plain_text(read_number(delta)), plain_text(DELTA_MAX)
+        instead = f"a delta above 0, at most {most}, such as 0.000001"
+        raise Unfit("NOISE", f"delta = {shown}, the chance that noise hides nobody", instead)

@@ -9,6 +9,8 @@ from contracts.pages.faults import Unfit
 from contracts.pages.limits import EXPONENT_MAX, NUMBER_BITS_MAX
 
 _TEXT = re.compile(r"(0|-?[1-9][0-9]{0,39})(?:/([1-9][0-9]{0,39}))?")
+PLAIN_DIGITS = 18
+"""Decimal places of numbers that people read: as many as the accounts of datasets count."""
 _SAYS = f"a number of more than {NUMBER_BITS_MAX} bits above or below its line"
 
 
@@ -33,6 +35,16 @@ def power(base: Fraction, exponent: Fraction) -> Fraction:
 
 def number_text(number: Fraction) -> str:
     """Return the canonical text."""
+    return str(number)
+
+
+def plain_text(number: Fraction) -> str:
+    """Return a number as people write it: decimals where it has few, such as 0.000001, else a fraction."""
+    for digits in range(PLAIN_DIGITS + 1):
+        scaled = number * 10**digits
+        if scaled.denominator == 1:
+            sign, figures = "-" if scaled < 0 else "", f"{abs(int(scaled)):0{digits + 1}d}"
+            return sign + (f"{figures[:-digits]}.{figures[-digits:]}" if digits else figures)
     return str(number)
 
 

@@ -35,6 +35,21 @@ class Traced:
     """The page's docstring."""
     parameters: Mapping[str, Parameter]
     """What the public parameters were."""
+    name: str
+    """What refusals call the page."""
+    places: tuple[ast.AST, ...]
+    """Where on the page each release stands."""
+
+    def line_of(self, release: int) -> int:
+        """Return the line of the page on which a release stands."""
+        return int(getattr(self.places[release], "lineno", 1))
+
+    def refused(self, unfit: Unfit) -> PageRefused:
+        """Return the refusal of what is known of the whole plan alone, at the release that it is about."""
+        place: ast.AST = ast.Pass()
+        if unfit.release is not None:
+            place = self.places[unfit.release]
+        return PageRefused(self.name, [unfit.at(place)])
 
 
 def trace(
@@ -83,7 +98,8 @@ def trace_whole(
         raise PageRefused(name, [found.diagnostic]) from None
     datasets = [DatasetRead(each, schemas[each].owner if schemas else each) for each in names]
     plan = _complete(source, tracer, initiator, datasets, limits, name)
-    return Traced(plan, page.says, tracer.parameters)
+    places = tuple([tracer.place_of(place) for place in range(len(plan.asked))])
+    return Traced(plan, page.says, tracer.parameters, name, places)
 
 
 def _complete(

@@ -6,6 +6,7 @@ keeps. On the ledger and in files a number that is not whole stands as `{"number
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from fractions import Fraction
 
@@ -18,7 +19,7 @@ from contracts.pages.limits import (
     PARAMETERS_MAX,
     TEXT_MAX,
 )
-from contracts.pages.numbers import bounded, number_text, read_number
+from contracts.pages.numbers import bounded, number_text, plain_text, read_number
 from contracts.pages.paying import Payer
 
 Parameter = Fraction | bool | str | tuple["Parameter", ...]
@@ -95,6 +96,20 @@ def as_value(parameter: Parameter) -> object:
         whole = parameter.denominator == 1 and abs(parameter) <= _WHOLE_MAX
         return int(parameter) if whole else {_NUMBER: number_text(parameter)}
     return parameter
+
+
+def said_value(value: object) -> str:
+    """Return a parameter, or what the ledger holds of one, as people write it: 0.5 in place of 1/2."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(said_value(item) for item in value)}]"
+    if isinstance(value, dict) and {*value} == {_NUMBER} and isinstance(value[_NUMBER], str):
+        try:
+            return plain_text(read_number(value[_NUMBER]))
+        except Unfit:  # whoever wrote it, it is shown as it stands
+            return str(value[_NUMBER])
+    if isinstance(value, Fraction):
+        return plain_text(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (str, bool)) else str(value)
 
 
 def _said(parameter: Parameter) -> str:

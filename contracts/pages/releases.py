@@ -161,6 +161,7 @@ def derive(
         atoms = [labels.atoms[atom] for atom in bits_of(label.atoms)]
         if one.mechanism and label.noised:  # how many rows are joined is known to all, and stays as it is
             atoms = [atom for atom in atoms if atom.label.values]
+        _at_release(place, _check_filled, graph, datasets, one, atoms)
         _at_release(place, _check_noise, graph, one, label, atoms)
         own, raised = _chosen_by_one_of({one.receiver, initiator}, graph, datasets, one, by_row, label)
         told = label.match != 0 and (own or by_row) and one.receiver != SHARES
@@ -215,6 +216,26 @@ def _check_asked(graph: Graph, asked: ReleaseAsked) -> None:
             )
         return
     check_noise(asked.mechanism, asked.epsilon, asked.delta)
+
+
+def _check_filled(
+    graph: Graph, datasets: Sequence[DatasetRead], asked: ReleaseAsked, atoms: Sequence[Atom]
+) -> None:
+    """Refuse noise on sums of a column whose missing cells are means of the others, by that cause."""
+    if asked.mechanism not in DRAWN:
+        return
+    reads = [
+        graph.columns[column] for atom in atoms if not atom.bounded for column in bits_of(atom.label.values)
+    ]
+    filled = next((read for read in reads if read.averaged), None)
+    if filled is not None:
+        name = f"{datasets[filled.dataset].name}.{filled.column}"
+        raise Unfit(
+            "NOISE_UNBOUNDED",
+            f"the owner of {name} fills its missing cells with the mean of the others, so that one row's"
+            " value is in other rows' cells, and no noise covers that",
+            'a version whose schema declares missing = "drop-row" or "refuse" for it, or exact=True',
+        )
 
 
 def _check_noise(graph: Graph, asked: ReleaseAsked, label: Label, atoms: Sequence[Atom]) -> None:

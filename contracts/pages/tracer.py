@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, NoReturn, TypeVar
 
-from contracts.pages.arguments import whole
+from contracts.pages.arguments import unfit_arguments, whole
 from contracts.pages.builder import Builder
 from contracts.pages.builtins import FUNCTIONS, PageFunction
 from contracts.pages.faults import Misplaced, Unfit
@@ -400,17 +400,12 @@ class Tracer(Workbench):
         return self._refuse(node, "CALL", f"{said_kind(function)} is called", "a function")
 
     def _provided(self, name: str, function: PageFunction, args: list[Any], named: Names) -> Any:
-        several = next((one for one in function.names if one.startswith("*")), "")
-        allowed = [one for one in function.names if one != several]
-        free = allowed[: function.names.index(several)] if several else allowed
-        taken = set(free[: len(args)])
-        too_many = len(args) > len(free) and not several
-        strange = [one for one in named if one not in allowed or one in taken]
-        missing = [one for one in function.names[: function.required] if one not in taken | {*named}]
-        if several in missing:
-            missing = [] if len(args) > len(free) else missing
-        if too_many or strange or missing:
-            raise Unfit("ARGUMENTS", f"{name} does not take these arguments", f"{name}{function.signature}")
+        names = [one for one in function.names if not one.startswith("*")]
+        star = next((place for place, one in enumerate(function.names) if one.startswith("*")), len(names))
+        free, required = function.names[: star + 1], function.names[: function.required]
+        fault = unfit_arguments(name, free, names, required, len(args), [*named])
+        if fault:
+            raise Unfit("ARGUMENTS", fault, f"{name}{function.signature}")
         return function.call(self, *args, **named)
 
     def _own(self, node: ast.Call, function: ast.FunctionDef, args: list[Any], named: Names) -> Any:
@@ -419,16 +414,15 @@ class Tracer(Workbench):
             reason = f"{name} calls itself, or calls nest deeper than {CALLS_DEPTH_MAX}"
             self._refuse(node, "CALL_DEPTH", reason, "repeat(n), or a loop")
         params = [arg.arg for arg in function.args.args]
-        given = dict(zip(params, args, strict=False))
-        strange = [one for one in named if one not in params or one in given]
-        given |= named
+        required = params[: len(params) - len(function.args.defaults)]
+        fault = unfit_arguments(name, params, params, required, len(args), [*named])
+        if fault:
+            self._refuse(node, "ARGUMENTS", fault, f"{name}({', '.join(params)})")
+        given = dict(zip(params, args, strict=False)) | named
         defaults = function.args.defaults
         for param, default in zip(params[len(params) - len(defaults) :], defaults, strict=True):
             if param not in given:
                 given[param] = self._eval(default, {})
-        if len(args) > len(params) or strange or len(given) < len(params):
-            instead = f"{name}({', '.join(params)})"
-            self._refuse(node, "ARGUMENTS", f"{name} does not take these arguments", instead)
         return self._run_function(function, given)
 
 

@@ -14,6 +14,8 @@ COLUMNS_MAX = 256
 NAMES_BYTES_MAX = 16384
 RUNS_MAX = 1000000
 MIN_GROUP_MAX = 1000000000
+# Epsilon is counted in 10^-9.
+RUN_EPSILON_MAX = 1000 * 10**9
 TERM_MAX_MS = 315576000000
 DECIDE_MS = 2592000000
 DAY_MS = 86400000
@@ -64,6 +66,7 @@ TERMS = (
     "expires",
     "quota_runs",
     "min_group",
+    "run_epsilon",
     "partner_versions",
     "policy",
 )
@@ -106,6 +109,7 @@ GrantRequested = Event(
     expires=int,
     runs=int,
     min_group=int,
+    run_epsilon=int,
     policy=str,
 )
 GrantApproved = Event(
@@ -230,6 +234,7 @@ def request(
     expires: int,
     quota_runs: int,
     min_group: int,
+    run_epsilon: int,
     policy: str,
 ):
     org = steward()
@@ -249,7 +254,7 @@ def request(
     check_orgs(membership, members)
     require(profile in profiles, "UNKNOWN_PROFILE")
     check_term(not_before, expires)
-    check_amounts(quota_runs, min_group)
+    check_amounts(quota_runs, min_group, run_epsilon)
     check_policy(policy)
     g = {
         "id": id,
@@ -271,6 +276,7 @@ def request(
         "expires": expires,
         "quota_runs": quota_runs,
         "min_group": min_group,
+        "run_epsilon": run_epsilon,
         "partner_versions": PARTNER_VERSIONS_MAX,
         "policy": policy,
         "requested_at": ctx.block_time,
@@ -299,6 +305,7 @@ def request(
         expires=expires,
         runs=quota_runs,
         min_group=min_group,
+        run_epsilon=run_epsilon,
         policy=policy,
     )
 
@@ -988,6 +995,8 @@ def terms_fault(g: dict, s: dict, use: dict, held: str) -> str:
     for org in use["membership"][use["name"]]:
         if org not in g["membership"] and org != g["owner"]:
             return "MEMBERSHIP_NOT_GRANTED"
+    if use["epsilon"][use["name"]] > g["run_epsilon"]:
+        return "EPSILON_NOT_GRANTED"
     if held == "" and s["used"] + s["reserved"] >= g["quota_runs"]:
         return "QUOTA_EXHAUSTED"
     return ""
@@ -1002,6 +1011,7 @@ def guard_terms(fault: str):
     require(fault != "CO_PARTY_NOT_GRANTED", "CO_PARTY_NOT_GRANTED")
     require(fault != "RECEIVER_NOT_GRANTED", "RECEIVER_NOT_GRANTED")
     require(fault != "MEMBERSHIP_NOT_GRANTED", "MEMBERSHIP_NOT_GRANTED")
+    require(fault != "EPSILON_NOT_GRANTED", "EPSILON_NOT_GRANTED")
     require(fault != "QUOTA_EXHAUSTED", "QUOTA_EXHAUSTED")
 
 
@@ -1206,10 +1216,10 @@ def narrow_value(name: str, before: Value, after: Value):
         check_policy(after)
     elif name == "profile":
         require(rank(after) >= rank(before), "NOT_NARROWER")
-    elif name == "expires" or name == "quota_runs" or name == "partner_versions":
+    elif name == "expires" or name == "quota_runs" or name == "partner_versions" or name == "run_epsilon":
         check_int(after)
         require(after <= before, "NOT_NARROWER")
-        require(name == "expires" or after > 0, "NOT_NARROWER")
+        require(name == "expires" or name == "run_epsilon" or after > 0, "NOT_NARROWER")
     else:
         check_int(after)
         require(after >= before, "NOT_NARROWER")
@@ -1285,9 +1295,10 @@ def check_term(not_before: int, expires: int):
     require(0 <= not_before < expires, "BAD_TERM")
 
 
-def check_amounts(quota_runs: int, min_group: int):
+def check_amounts(quota_runs: int, min_group: int, run_epsilon: int):
     require(0 < quota_runs <= RUNS_MAX, "BAD_QUOTA")
     require(0 < min_group <= MIN_GROUP_MAX, "BAD_MIN_GROUP")
+    require(0 <= run_epsilon <= RUN_EPSILON_MAX, "BAD_EPSILON")
 
 
 def check_policy(policy: str):

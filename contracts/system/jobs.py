@@ -63,7 +63,9 @@ WAITING = {
 GUARDED = ("proposed", "accepted", "computed")
 
 specs = Map(str, dict)
-memberships = Map(str, dict)  # job -> {input: [org]}: who learns which rows of the input's dataset are joined
+# job -> what grants are asked of its plan, by input: {membership: who learns which rows are joined, epsilon: what it
+# takes of the account}
+derived = Map(str, dict)
 jobs = Map(str, dict)
 initiators = Map(str, dict)  # org -> {open: its jobs, day, today: what it proposed on that day}
 # hash of the dataset versions joined -> {min_group, outcome: "", "suffices" or "too few", said: [org], job}
@@ -165,7 +167,7 @@ def propose(spec: dict) -> str:
     job = sha256(encoded).hex()
     require(job not in jobs, "JOB_EXISTS")
     count_proposal(org)
-    memberships[job] = follows["membership"]
+    derived[job] = {"membership": follows["membership"], "epsilon": epsilons_of(follows)}
     found = grants.admit(use=use_of(job, spec, org), joined=joined_of(spec), by="org:" + org)
     owners: list = found["owners"]
     check_roles(spec, owners)
@@ -268,6 +270,12 @@ def check_page(spec: dict, org: str) -> dict:
         require(item["columns"] == found["uses"][item["name"]], "USES_DIFFER")
     require(sorted(spec["receivers"]) == found["receivers"], "RECEIVERS_DIFFER")
     return found
+
+
+def epsilons_of(follows: dict) -> dict:
+    """What the plan takes as epsilon of the account of each input's dataset."""
+    charges: dict = follows["charges"]
+    return {name: charges[name]["epsilon"] for name in charges}
 
 
 def charges_of(spec: dict, owners: list, follows: dict) -> list:
@@ -1194,6 +1202,7 @@ def is_final(j: dict) -> bool:
 
 def use_of(job: str, spec: dict, initiator: str) -> dict:
     """What the grants' guards are told about a job; `grants` adds the input that each grant is asked about."""
+    row = derived[job]
     return {
         "job": job,
         "initiator": initiator,
@@ -1204,7 +1213,8 @@ def use_of(job: str, spec: dict, initiator: str) -> dict:
         "parameters": spec["parameters"],
         "participants": party_names(spec),
         "receivers": spec["receivers"],
-        "membership": memberships[job],
+        "membership": row["membership"],
+        "epsilon": row["epsilon"],
         "inputs": spec["inputs"],
     }
 

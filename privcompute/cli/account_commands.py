@@ -30,7 +30,7 @@ from chain.client.trust import trust_line
 from chain.ledger.block import Receipt
 from chain.primitives.errors import ProofInvalid
 from chain.primitives.values import Value
-from privcompute.cli.account_room import DELTA_DIGITS, EPSILON_DIGITS, parse_amount, show_amount
+from privcompute.cli.amounts import DELTA_DIGITS, EPSILON_DIGITS, parse_amount, show_amount
 from privcompute.cli.common import GAS_LIMIT, UsageFault, need_state, send, sent_json
 from privcompute.cli.declarations import SEE_LIST
 

@@ -6,43 +6,14 @@ A job's charges follow of its page; contract `programs` derives them, contract `
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, DecimalException
 from typing import Any
 
 from chain.client.answers import RpcError
 from chain.client.client import Client
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
-from privcompute.cli.common import UsageFault
+from privcompute.cli.amounts import DELTA_DIGITS, EPSILON_DIGITS, show_amount
 from privcompute.job.proposal import Obstacle, obstacle
-
-EPSILON_DIGITS, DELTA_DIGITS = 9, 18
-"""Decimal places in which the ledger counts."""
-
-
-# --- numbers as people write them -----------------------------------------------------------------
-
-
-def parse_amount(text: str, option: str, digits: int, most: int) -> int:
-    """Return a decimal in units of 10^-digits; raise UsageFault for what is none, or out of range."""
-    allowed = f"a number from 0 to {show_amount(most, digits)}, with at most {digits} decimal places"
-    try:
-        scaled = Decimal(text.strip()).scaleb(digits)
-        whole = int(scaled) if scaled.is_finite() and 0 <= scaled <= most else -1
-    except (DecimalException, ValueError):
-        whole, scaled = -1, Decimal(0)
-    if whole < 0 or whole != scaled:
-        raise UsageFault(f"{option} {text[:40]!r}: give {allowed}, such as 0.5 or 1e-6")
-    return whole
-
-
-def show_amount(amount: int, digits: int) -> str:
-    """Return an amount as people write it: 0.5, or 1e-06 where it is small."""
-    value = Decimal(amount).scaleb(-digits)
-    if 0 < value < Decimal("0.001"):
-        return f"{value.normalize():E}".lower().replace("e-0", "e-")
-    return f"{value.normalize():f}"
-
 
 # --- what a job is charged ------------------------------------------------------------------------
 
@@ -106,9 +77,10 @@ async def with_what_is_left(client: Client, key: bytes, spec: Mapping[str, Any],
     return "; ".join([refusal, *lines])
 
 
-async def room_obstacles(client: Client, spec: Mapping[str, Any], initiator: str) -> list[Obstacle]:
-    """Return what accounts have against a spec, each with what is left; none where they have room."""
-    charges = await charges_of(client, spec, initiator)
+async def room_obstacles(
+    client: Client, charges: Sequence[Mapping[str, Any]], initiator: str
+) -> list[Obstacle]:
+    """Return what accounts have against charges, each with what is left; none where they have room."""
     if not charges:
         return []
     code: Any = await client.view("accounts", "fault_of", {"grantee": initiator, "charges": [*charges]})

@@ -12,6 +12,7 @@ from chain.client.console import (
     ask,
     can_ask,
     json_option,
+    print_folded,
     print_json,
     print_table,
     print_text,
@@ -23,6 +24,7 @@ from chain.primitives.visible import one_line
 from privcompute.data.batches import BOUNDS
 from privcompute.data.datasets import source_of
 from privcompute.data.proposals import DOUBTS, ColumnProposal, Doubt, TypesProposal, propose
+from privcompute.data.proposed_domains import TELLS_CATEGORIES, ProposedDomain
 from privcompute.data.schema import COLUMNS_MAX, Schema
 from privcompute.data.schema_files import FileDocument, column_document, document_of, load_schema, write_toml
 from privcompute.data.sources import DataSource, open_source
@@ -117,7 +119,28 @@ def show_proposal(proposal: TypesProposal) -> None:
         f"proposed types, {proposal.rows:,} rows", ["column", "type", "#say so", "missing", "doubts"], rows
     )
     for code in dict.fromkeys(doubt.code for one in proposal.columns for doubt in one.doubts):
-        print_text(f"{code}: {DOUBTS[code]}")
+        print_folded(f"{code}: {DOUBTS[code]}")
+    _show_domains(proposal)
+
+
+def _show_domains(proposal: TypesProposal) -> None:
+    """Print which domains may be declared, and what that tells; none of them is registered by --yes."""
+    found = [one for one in proposal.columns if one.domain.tells]
+    if not found:
+        return
+    rows = [[one.column.name, _domain_said(one.domain)] for one in found]
+    print_table("domains that you may declare", ["column", "values"], rows)
+    for tells in dict.fromkeys(one.domain.tells for one in found):
+        what = "categories" if tells == TELLS_CATEGORIES else "bounds, rounded outwards from the cells"
+        print_folded(f"{what}: {tells}")
+    print_folded(
+        "noise needs low and high, figures by groups need categories: declare those that you mean to tell "
+        "in a schema file; nothing of them is registered otherwise"
+    )
+
+
+def _domain_said(domain: ProposedDomain) -> str:
+    return ", ".join(map(one_line, domain.categories)) or f"{domain.low} to {domain.high}"
 
 
 def _spelling(word: str) -> str:
@@ -142,6 +165,7 @@ def proposal_json(proposal: TypesProposal) -> Value:
                 "fitting": one.fitting,
                 "missing_cells": one.missing,
                 "spellings": dict(one.spellings),
+                "domain": _offered(one.domain),
                 "doubts": [
                     {
                         "code": doubt.code,
@@ -160,13 +184,25 @@ def proposal_toml(proposal: TypesProposal, source: DataSource) -> str:
     """Return a proposal as a schema file whose comments are the doubts."""
     file = FileDocument(delimiter=source.delimiter, encoding=source.encoding, table=source.table)
     notes = {one.column.name: [_note(doubt) for doubt in one.doubts] for one in proposal.columns}
+    offered = {one.column.name: _offered(one.domain) for one in proposal.columns}
+    for one in proposal.columns:
+        if one.domain.tells:
+            notes[one.column.name].append(f"CONFIRM by uncommenting, if you mean it: {one.domain.tells}")
     head = [
         f"Proposed from {proposal.rows:,} rows of {source.path.name}; DOUBT marks what you must settle.",
+        "CONFIRM marks domains: noise needs low and high, figures by groups need categories.",
         "What each key means: docs/data-owner.md.",
     ]
     if len(proposal.columns) > COLUMNS_MAX:
         head.append(f"The ledger takes {COLUMNS_MAX} columns: remove others.")
-    return write_toml(document_of(proposal.schema, file), notes, head)
+    return write_toml(document_of(proposal.schema, file), notes, head, offered)
+
+
+def _offered(domain: ProposedDomain) -> dict[str, Value]:
+    """Return what a schema file may declare, by its keys."""
+    if domain.categories:
+        return {"categories": list(domain.categories)}
+    return {"low": domain.low, "high": domain.high} if domain.low else {}
 
 
 def _note(doubt: Doubt) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -24,9 +24,20 @@ from chain.primitives.errors import AssentError, DecodeError
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
+from chain.primitives.words import counted
+from privcompute.cli.amounts import EPSILON_DIGITS, parse_amount, show_amount
+from privcompute.cli.charge_words import Charges, all_left, charges_json, is_charged, print_charges
 from privcompute.cli.common import UsageFault, need_state, pairs, parse_time, send, sent_json, show_time
 from privcompute.cli.declarations import read_columns, version_row
-from privcompute.cli.grant_requests import Asked, asked_by_hand, asked_for_page, judgement_lines, page_options
+from privcompute.cli.grant_requests import (
+    RUN_EPSILON_MAX,
+    Asked,
+    asked_by_hand,
+    asked_for_page,
+    given_epsilon,
+    judgement_lines,
+    page_options,
+)
 from privcompute.cli.grant_usage import usage
 from privcompute.cli.grant_words import may_learn
 from privcompute.cli.page_needs import Judgement, judge
@@ -116,6 +127,9 @@ def grant() -> None:
     show_default=True,
     help="Fewest rows a figure rests on.",
 )
+@click.option(
+    "--epsilon", metavar="E", help="How much of the account one run may take by noise; as needed with --for."
+)
 @click.option("--policy", default="", help="Policy contract that is asked at every step.")
 @json_option
 @reports_errors
@@ -157,6 +171,7 @@ def request(session: Session, grant_id: str, as_json: bool, **given: Any) -> Non
         "expires": parse_time(given["expires"], "--expires"),
         "quota_runs": asked.runs,
         "min_group": given["min_group"],
+        "run_epsilon": asked.epsilon,
         "policy": given["policy"],
     }
     receipt = send(session, "grants", "request", args)
@@ -169,7 +184,7 @@ def request(session: Session, grant_id: str, as_json: bool, **given: Any) -> Non
         f"assent grant approve {grant_id}"
     )
     if asked.said:
-        print_text(asked.said)
+        print_folded(asked.said, under=6)
     _print_columns(columns, run(_declared_of(session, args)))
 
 
@@ -212,10 +227,10 @@ async def _dataset(session: Session, dataset_id: str) -> Any:
         return await need_state(client, "datasets", "datasets", dataset_id, "see: assent dataset list")
 
 
-def _terms(text: str) -> dict[str, Value]:
-    """Return terms given as JSON; times may be written as `30d` or a date."""
+def _terms(text: str, given: Mapping[str, Any]) -> dict[str, Value]:
+    """Return terms given as JSON and by options: times as `30d` or a date, an epsilon as people write it."""
     try:
-        terms = from_json(json.loads(text))
+        terms = from_json(json.loads(text, parse_float=str))
     except (ValueError, DecodeError) as error:
         raise UsageFault(f'--terms: not a JSON object ({error}); for example {{"quota_runs": 1}}') from None
     if not isinstance(terms, dict):
@@ -223,30 +238,59 @@ def _terms(text: str) -> dict[str, Value]:
     for name in ("expires", "not_before"):
         if isinstance(terms.get(name), str):
             terms[name] = parse_time(terms[name], f"--terms {name}")
+    if type(terms.get("run_epsilon")) in (int, str):
+        terms["run_epsilon"] = parse_amount(
+            str(terms["run_epsilon"]), "--terms run_epsilon", EPSILON_DIGITS, RUN_EPSILON_MAX
+        )
+    if given["runs"] is not None:
+        terms["quota_runs"] = given["runs"]
+    if given["min_group"] is not None:
+        terms["min_group"] = given["min_group"]
+    if given["expires"] is not None:
+        terms["expires"] = parse_time(given["expires"], "--expires")
+    epsilon = given_epsilon(given["epsilon"])
+    if epsilon is not None:
+        terms["run_epsilon"] = epsilon
     return terms
 
 
 _terms_help = (
     "Stricter terms as JSON: any of columns, programs, receivers, co_parties, membership, profile, "
-    "not_before, expires, quota_runs, min_group, partner_versions, policy."
+    "not_before, expires, quota_runs, min_group, run_epsilon, partner_versions, policy."
 )
+_STRICTER = (
+    click.option("--terms", default="{}", help=_terms_help),
+    click.option("--runs", type=click.IntRange(1), help="At most so many jobs."),
+    click.option("--epsilon", metavar="E", help="At most so much epsilon of the account a run."),
+    click.option("--min-group", type=click.IntRange(1), help="Figures rest on so many rows, or more."),
+    click.option("--expires", help="End: 12h or 30d from now, or a date."),
+)
+
+
+def stricter_options(command: Any) -> Any:
+    """Decorate a command that takes stricter terms of a grant."""
+    for option in reversed(_STRICTER):
+        command = option(command)
+    return command
 
 
 @grant.command("approve")
 @click.argument("grant_id", metavar="ID")
-@click.option("--terms", default="{}", help=_terms_help)
+@stricter_options
 @click.option("--as-needed", is_flag=True, help="Approve what its pages need, and no more.")
 @json_option
 @reports_errors
 @session_options
-def approve(session: Session, grant_id: str, terms: str, as_needed: bool, as_json: bool) -> None:
+def approve(
+    session: Session, grant_id: str, terms: str, as_needed: bool, as_json: bool, **given: Any
+) -> None:
     """Approve ID, as requested or on stricter terms.
 
     Where its programs are pages, what they need is derived here from rows of the ledger. A request for more
     that gives no reason in words is refused; --as-needed approves what is needed.
     """
-    wanted = _terms(terms)
-    found, judged = run(_judged(session, grant_id, wanted, as_needed=as_needed))
+    wanted = _terms(terms, given)
+    found, judged, left = run(_judged(session, grant_id, wanted, as_needed=as_needed))
     if judged.refused:
         raise GrantTooWide(
             f"{grant_id} asks for more than its pages need, and gives no reason in words: "
@@ -255,19 +299,42 @@ def approve(session: Session, grant_id: str, terms: str, as_needed: bool, as_jso
         )
     receipt = send(session, "grants", "approve", {"id": grant_id, "terms": wanted})
     if as_json:
-        print_json(sent_json(receipt, beyond=list(judged.beyond)))
+        print_json(
+            sent_json(receipt, beyond=list(judged.beyond), takes=charges_json(_charges(found, judged), left))
+        )
         return
     print_text(f"approved {grant_id} at height {receipt.height}: it is {result_of(receipt)}")
     for line in judgement_lines(judged):
-        print_text(line)
+        print_folded(line, under=6)
     _print_columns(found["columns"], run(_declared_of(session, found)))
     _print_learned(found)
+    _print_charges(found, judged, left)
+
+
+def _charges(grant: Mapping[str, Any], judged: Judgement) -> Charges:
+    return [(grant["dataset"], grant["version"], one) for one in judged.charges if is_charged(one)]
+
+
+def _print_charges(grant: Mapping[str, Any], judged: Judgement, left: Sequence[Mapping[str, Any]]) -> None:
+    """Say what a run takes of the dataset's account, as far as its pages tell, and what is left of it."""
+    epsilon, runs = grant["run_epsilon"], grant["quota_runs"]
+    shown = show_amount(epsilon, EPSILON_DIGITS)
+    if epsilon:
+        most = show_amount(epsilon * runs, EPSILON_DIGITS)
+        print_folded(f"a run takes epsilon {shown} of the account at most, {counted(runs, 'run')} {most}")
+    else:
+        print_folded("no figure with noise: a run takes no epsilon of the account")
+    if judged.charges:
+        print_charges("what its pages take", _charges(grant, judged), left, grant["grantee"])
 
 
 async def _judged(
     session: Session, grant_id: str, terms: dict[str, Value], *, as_needed: bool
-) -> tuple[Any, Judgement]:
-    """Hold a request on terms against what its pages need; narrow the terms to that if so asked."""
+) -> tuple[Any, Judgement, list[Mapping[str, Any]]]:
+    """Hold a request on terms against what its pages need; narrow the terms to that if so asked.
+
+    The third is what the account has left for what each page takes.
+    """
     async with session.client() as client:
         found: Any = await need_state(client, "grants", "grants", grant_id, SEE_LIST)
         judged = await judge(client, found | terms)
@@ -278,18 +345,22 @@ async def _judged(
                 )
             terms.update(judged.narrowed(found | terms))
             judged = await judge(client, found | terms)
-        return found | terms, judged
+        left = await all_left(client, found["grantee"], _charges(found, judged))
+        return found | terms, judged, left
 
 
 @grant.command("narrow")
 @click.argument("grant_id", metavar="ID")
-@click.option("--terms", required=True, help=_terms_help)
+@stricter_options
 @json_option
 @reports_errors
 @session_options
-def narrow(session: Session, grant_id: str, terms: str, as_json: bool) -> None:
+def narrow(session: Session, grant_id: str, terms: str, as_json: bool, **given: Any) -> None:
     """Make the terms of ID stricter, as the owner alone may."""
-    receipt = send(session, "grants", "narrow", {"id": grant_id, "terms": _terms(terms)})
+    wanted = _terms(terms, given)
+    if not wanted:
+        raise UsageFault("which terms? give --runs, --epsilon, --min-group, --expires or --terms JSON")
+    receipt = send(session, "grants", "narrow", {"id": grant_id, "terms": wanted})
     if as_json:
         print_json(sent_json(receipt))
     else:
@@ -378,32 +449,35 @@ def list_grants(session: Session, dataset_id: str | None, status: str | None, as
 def show(session: Session, grant_id: str, as_json: bool) -> None:
     """Show grant ID with all its terms; proved against the genesis if known."""
 
-    async def work() -> tuple[Any, dict[str, Column], Judgement]:
+    async def work() -> tuple[Any, dict[str, Column], Judgement, list[Mapping[str, Any]]]:
         async with session.client() as client:
             found: Any = await need_state(client, "grants", "grants", grant_id, SEE_LIST)
             declared, judged = await _declared(client, found), await judge(client, found)
+            left = await all_left(client, found["grantee"], _charges(found, judged))
             standing: Any = await client.state("grants", "standing", grant_id)
             if standing is not None:
-                return {**found, **standing}, declared, judged
+                return {**found, **standing}, declared, judged, left
             ballot: Any = await client.state("grants", "ballots", grant_id) or NO_VOTES
-            return {**found, **REQUESTED, **ballot}, declared, judged
+            return {**found, **REQUESTED, **ballot}, declared, judged, left
 
-    g, declared, judged = run(work())
+    g, declared, judged, left = run(work())
     if as_json:
         shown: Any = to_json(g)
-        print_json(shown | {"beyond": list(judged.beyond), "may_learn": list(may_learn(g))})
+        more = {"beyond": list(judged.beyond), "may_learn": list(may_learn(g))}
+        print_json(shown | more | {"takes": charges_json(_charges(g, judged), left)})
         return
     print_text(f"{g['id']}: {g['status']}" + (f" ({one_line(g['reason'])})" if g["reason"] else ""))
     print_text(f"  {g['grantee']} may use {g['dataset']} version {g['version']} of {g['owner']}")
     print_text(f"  for {g['purpose']} ({g['legal_basis']})")
     if g["asked_because"]:
-        print_text(f"  asked because: {g['asked_because']}")
+        print_folded(f"  asked because: {g['asked_because']}", under=6)
     for line in judgement_lines(judged):
-        print_text(f"  {line}")
+        print_folded(f"  {line}", under=6)
     print_text(f"  from {show_time(g['not_before']) or 'now'} until {show_time(g['expires'])} UTC")
     print_text(f"  {g['quota_runs']} runs: {g['used']} used, {g['reserved']} reserved")
-    print_text(f"  programs {', '.join(g['programs'])}; profile {g['profile']} or stronger")
-    print_text(f"  results to {', '.join(g['receivers'])}; with {', '.join(g['co_parties']) or 'no others'}")
+    programs, parties = ", ".join(g["programs"]), ", ".join(g["co_parties"]) or "no others"
+    print_folded(f"  programs {programs}; profile {g['profile']} or stronger", under=6)
+    print_folded(f"  results to {', '.join(g['receivers'])}; with {parties}", under=6)
     print_text(f"  joined with {g['partner_versions']} sets of dataset versions at most")
     print_text(f"  groups of {g['min_group']} or more; policy contract {g['policy'] or 'none'}")
     print_text(f"  approved by {', '.join(g['approvals']) or 'nobody yet'}")
@@ -411,3 +485,4 @@ def show(session: Session, grant_id: str, as_json: bool) -> None:
         print_text(f"  against it {', '.join(g['rejections'])}")
     _print_columns(g["columns"], declared)
     _print_learned(g)
+    _print_charges(g, judged, left)

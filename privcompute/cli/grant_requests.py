@@ -12,6 +12,7 @@ import click
 from chain.client.client import Client
 from chain.primitives.files import read_bounded
 from contracts.language.limits import SOURCE_BYTES_MAX
+from privcompute.cli.amounts import EPSILON_DIGITS, parse_amount
 from privcompute.cli.common import UsageFault
 from privcompute.cli.declarations import owner_of
 from privcompute.cli.page_needs import (
@@ -23,6 +24,7 @@ from privcompute.cli.page_needs import (
     completed,
     dataset_version,
     derive,
+    epsilon_beyond,
     membership_beyond,
     page_text,
     parameter,
@@ -30,6 +32,8 @@ from privcompute.cli.page_needs import (
     receivers_beyond,
 )
 
+RUN_EPSILON_MAX = 1_000 * 10**9
+"""In 10^-9 (contracts/system/grants.py)."""
 F = TypeVar("F", bound=Callable[..., Any])
 _NEEDED = {
     "--dataset": "dataset_id",
@@ -53,6 +57,8 @@ class Asked:
     receivers: tuple[str, ...]
     co_parties: tuple[str, ...]
     membership: tuple[str, ...]
+    epsilon: int
+    """What one run may take of the dataset's account, in 10^-9."""
     runs: int
     because: str
     said: str = ""
@@ -85,9 +91,25 @@ def asked_by_hand(given: Mapping[str, Any]) -> Asked:
         tuple(given["receivers"]),
         tuple(given["co_parties"]),
         tuple(given["membership"]),
+        _epsilon_by_hand(given),
         given["runs"],
         given["because"],
     )
+
+
+def _epsilon_by_hand(given: Mapping[str, Any]) -> int:
+    noisy = [name for name, constraint in given["columns"].items() if constraint == "aggregate-only"]
+    if given["epsilon"] is None and noisy:
+        raise UsageFault(
+            f"--column {noisy[0]}=aggregate-only is for figures with noise: say how much a run may take, "
+            "such as --epsilon 0.5"
+        )
+    return given_epsilon(given["epsilon"]) or 0
+
+
+def given_epsilon(text: str | None) -> int | None:
+    """Return the epsilon that an option gives, in 10^-9; None without it."""
+    return None if text is None else parse_amount(text, "--epsilon", EPSILON_DIGITS, RUN_EPSILON_MAX)
 
 
 def named_values(texts: tuple[str, ...], option: str) -> dict[str, str]:
@@ -146,6 +168,10 @@ def for_needs(needs: Needs, basis: Basis, given: Mapping[str, Any]) -> Asked:
     more = [*beyond(columns, needed), *receivers_beyond(receivers, needs.receivers)]
     more += membership_beyond(membership, learning)
     more += [f"program {name}" for name in programs[1:]]
+    charged = int(needs.charge_of(dataset, version)["epsilon"])
+    wished = given_epsilon(given["epsilon"])
+    epsilon = charged if wished is None else wished
+    more += epsilon_beyond(epsilon, charged)
     if more and not given["because"]:
         raise UsageFault(
             f"{'; '.join(more)}: more than page {needs.program} needs; leave it out, or say why: "
@@ -161,6 +187,7 @@ def for_needs(needs: Needs, basis: Basis, given: Mapping[str, Any]) -> Asked:
         receivers,
         tuple([name for name in others if name != owner_of(dataset)]),
         membership,
+        epsilon,
         given["runs"] or 1,
         given["because"] or stated(basis),
         f"it asks for {'more than' if more else 'exactly'} what page {needs.program} needs of {dataset}",

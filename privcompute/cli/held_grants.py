@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain.client.client import Client
+from privcompute.cli.amounts import EPSILON_DIGITS, show_amount
 from privcompute.cli.common import UsageFault
 from privcompute.cli.page_needs import Basis, Needs, lacking
 
@@ -108,6 +109,10 @@ def _missing(grant: Any, standing: Any, needs: Needs, place: tuple[str, int], no
     for org in needs.membership_of(dataset, version):
         if org not in (*grant["membership"], grant["owner"]):
             yield f"{org} may not learn which rows are joined"
+    taken, most = int(needs.charge_of(dataset, version)["epsilon"]), grant["run_epsilon"]
+    if taken > most:
+        shown = [show_amount(amount, EPSILON_DIGITS) for amount in (most, taken)]
+        yield f"a run may take epsilon {shown[0]}, and takes {shown[1]}"
     for name, what in lacking(grant["columns"], needs.of_dataset(dataset, version)):
         yield f"{name}: {what}"
 

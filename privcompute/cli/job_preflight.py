@@ -20,7 +20,8 @@ from chain.client.options import NoSession, Session, run, session_options
 from chain.client.trust import trust_line
 from chain.primitives.errors import AssentError, Exit
 from chain.primitives.values import Value
-from privcompute.cli.account_room import room_obstacles
+from privcompute.cli.account_room import charges_of, room_obstacles
+from privcompute.cli.charge_words import Charges, all_left, charges_json, print_charges
 from privcompute.cli.common import UsageFault, find_job, need_state, show_time
 from privcompute.cli.job_spec import JobRequest, build_spec, read_request, request_options
 from privcompute.cli.job_why import print_part
@@ -34,14 +35,15 @@ from privcompute.job.proposal import (
     GrantLeft,
     Obstacle,
     ProposalFacts,
+    following_obstacles,
     join_said,
-    membership_obstacles,
     obstacle,
     proposal_obstacles,
     what_is_left,
 )
 from privcompute.job.size import JobSize, check_time, size_of
 from privcompute.job.view import JobSpec, JobView, job_id_of, parse_spec
+from privcompute.pages.derived import Following, following_of
 from privcompute.pages.estimate import FACTOR
 
 _OTHERS = "what other owners find on their own data: their agents judge it before they bind, and tell a code"
@@ -50,6 +52,7 @@ _ROWS = "how many rows join: the first job that joins these versions learns whet
 _AMONG = "what depends on which rows join, such as the sizes of classes among them"
 _AGENTS = "whether other agents run and have a slot in time, and what their agent.toml refuses"
 _LATER = "whether grants, datasets and members are still in force then: each step asks again"
+NOTHING_FOLLOWS = Following({}, {})
 GRANT_COLUMNS = ("grant", "allows it", "#runs", "#free answers", "#new joins", "until")
 
 
@@ -65,6 +68,11 @@ class Told:
     own: OwnJudgement | None = None
     grants: Mapping[str, tuple[GrantLeft, int]] = field(default_factory=dict)
     """Grant -> what is left of it, and when it ends (ms since the epoch)."""
+    charges: Charges = ()
+    """What it takes of accounts, dataset by dataset."""
+    left: Sequence[Mapping[str, Any]] = ()
+    """What is left of each for whoever asks."""
+    grantee: str = ""
     join: str = ""
     size: JobSize | None = None
     """What the job takes, as far as registrations tell."""
@@ -124,10 +132,16 @@ async def _of_request(session: Session, about: str, request: JobRequest) -> Told
         spec, reader = parse_spec(job_id_of(raw), raw), ChainReader(client, at_once)
         facts = await read_facts(client, spec, sender["org"])
         view = hypothetical(spec, facts)
-        objected, size, told = await _of_page(reader, view)
-        found = [*_of_key(sender), *proposal_obstacles(spec, facts), *membership_obstacles(spec, facts, told)]
-        denied, unsaid = await ask_guards(client, spec, facts, found, told)
-        given_away = await room_obstacles(client, raw, facts.initiator)
+        objected, size, follows = await _of_page(reader, view)
+        found = [
+            *_of_key(sender),
+            *proposal_obstacles(spec, facts),
+            *following_obstacles(spec, facts, follows),
+        ]
+        denied, unsaid = await ask_guards(client, spec, facts, found, follows)
+        charged = await charges_of(client, raw, facts.initiator)
+        given_away = await room_obstacles(client, charged, facts.initiator)
+        charges: Charges = [(one["dataset"], one["version"], one) for one in charged]
         agent = own_agent()
         own = None if agent is None else await judge_own(agent, reader, view)
         found = _distinct([*found, *denied, *objected, *given_away, *([] if own is None else own.obstacles)])
@@ -138,11 +152,14 @@ async def _of_request(session: Session, about: str, request: JobRequest) -> Told
             unknown=[*unsaid, *_unknown(view, facts.initiator, facts), *([_OWN] if alone else [])],
             rests_on=trust_line(client),
             own=own,
+            grantee=facts.initiator,
             grants={
                 name: (what_is_left(name, facts), facts.grants[name]["expires"])
                 for name, row in facts.standing.items()
                 if row is not None
             },
+            charges=charges,
+            left=await all_left(client, facts.initiator, charges),
             join=join_said(spec, facts.join) if facts.joined else "",
             size=size,
             limit_s=spec.raw["deadlines"]["run"] // 1_000,
@@ -155,22 +172,20 @@ def _of_key(sender: Any) -> list[Obstacle]:
     return [obstacle("the key that signs", "KEY_ROLE_MISSING", f"its roles are {', '.join(sender['roles'])}")]
 
 
-async def _of_page(
-    reader: ChainReader, view: JobView
-) -> tuple[list[Obstacle], JobSize | None, Mapping[str, Sequence[str]]]:
-    """Return what the page objects to, in parameters, columns and sizes; the size; who learns membership."""
+async def _of_page(reader: ChainReader, view: JobView) -> tuple[list[Obstacle], JobSize | None, Following]:
+    """Return what the page objects to, in parameters, columns and sizes; the size; what grants are asked."""
     spec = view.spec
     try:
         work = await steps.job_work(reader, view)
         least = work.least_rows(spec.min_group)
     except JobRefusal as refusal:
         said = str(refusal).removeprefix(f"{refusal.reason}: ")
-        return [obstacle(spec.program, refusal.reason, said)], None, {}
+        return [obstacle(spec.program, refusal.reason, said)], None, NOTHING_FOLLOWS
     except AssentError as error:
-        return [Obstacle(spec.program, error.code.upper(), str(error), "")], None, {}
+        return [Obstacle(spec.program, error.code.upper(), str(error), "")], None, NOTHING_FOLLOWS
     keys = [(one.dataset, one.version) for one in spec.inputs]
     size = size_of(work, spec, await reader.states("datasets", "versions", keys))
-    return [] if size is None else list(_of_size(size, least, spec)), size, work.plan.membership
+    return [] if size is None else list(_of_size(size, least, spec)), size, following_of(work.plan)
 
 
 def _of_size(size: JobSize, least: int, spec: JobSpec) -> Iterator[Obstacle]:
@@ -201,15 +216,26 @@ async def _of_job(session: Session, digits: str) -> Told:
             raise UsageFault(f"job {found[:12]}: {agent.identity.org} takes no part in it: assent job show")
         view, own = judged
         _, size, _ = await _of_page(reader, view)
+        charges = await _booked(reader, view, own)
         return Told(
             about=f"job {found[:12]} ({view.state}), at {own.org}",
             obstacles=_distinct(own.obstacles),
             unknown=_unknown(view, own.org, None),
             rests_on=trust_line(client),
             own=own,
+            charges=charges,
+            left=await all_left(client, view.initiator, charges),
+            grantee=view.initiator,
             size=size,
             limit_s=min(agent.identity.policy.job_time_max_ms, view.spec.raw["deadlines"]["run"]) // 1_000,
         )
+
+
+async def _booked(reader: ChainReader, view: JobView, own: OwnJudgement) -> Charges:
+    """Return what a job on the ledger takes of the account of our own dataset."""
+    booking: Any = await reader.state("accounts", "bookings", view.id)
+    listed = [] if booking is None else booking["charges"]
+    return [(one["dataset"], one["version"], one) for one in listed if one["dataset"] == own.dataset]
 
 
 def _unknown(view: JobView, org: str, facts: ProposalFacts | None) -> list[str]:
@@ -258,6 +284,7 @@ def as_json_of(told: Told) -> Value:
             }
             for name, (left, expires) in told.grants.items()
         ],
+        "takes_of_accounts": charges_json(told.charges, told.left),
         "join": told.join,
         "own": None
         if own is None
@@ -299,6 +326,7 @@ def print_told(told: Told) -> None:
         print_table("findings", ["#", "finding", "what, and what to do"], rows)
     if told.grants:
         print_table("what is left", list(GRANT_COLUMNS), [_grant_row(told, name) for name in told.grants])
+    print_charges("what it takes of accounts", told.charges, told.left, told.grantee)
     _print_own(told.own)
     if told.join:
         print_part("join", told.join)

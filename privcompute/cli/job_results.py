@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from chain.client.console import print_table, print_text
+from chain.client.console import print_folded, print_table, print_text
 from chain.primitives.visible import one_line
-from privcompute.pages.releases import noise_text
+from privcompute.pages.releases import CUT, noise_text
 
 CELLS_SHOWN = 40
 """Of one table; `--json` prints all."""
@@ -33,6 +33,8 @@ def print_figures(values: Any) -> None:
     for one in figures:
         if one["axes"]:
             _print_table(one)
+    if any(one["interval"]["cut"] for one in figures if noise_text(one)):
+        print_folded(CUT)
     if any(cell is None for one in figures for _, cell in cells(one["axes"], one["value"])):
         print_text(
             f"{HIDDEN}: figures over fewer than {values['min_group']} rows, or that would give them away"

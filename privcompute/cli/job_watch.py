@@ -18,7 +18,7 @@ from chain.primitives.runtimeport import RESULT_BYTES_MAX
 from chain.primitives.values import decode_value
 from chain.primitives.visible import one_line
 from privcompute.causes import CAUSES
-from privcompute.cli.account_room import EPSILON_DIGITS, show_amount
+from privcompute.cli.amounts import EPSILON_DIGITS, show_amount
 from privcompute.job.store import StatusBoard
 
 ENDS = {

@@ -20,13 +20,15 @@ from chain.primitives.keyfile import load_key
 from privcompute.clock import now_ms
 from privcompute.config import AgentConfig, AgentFiles, load_agent_config
 from privcompute.data.datasets import DatasetStore, OpenedDataset, open_dataset
+from privcompute.data.exposed import ExposedStore
 from privcompute.data.results import JoinStore
 from privcompute.job import steps
 from privcompute.job.chain_reader import ChainReader
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.environment import AgentIdentity
+from privcompute.job.exposure import Exposure
 from privcompute.job.failures import cause_of
-from privcompute.job.inputs import joined_versions, own_findings
+from privcompute.job.inputs import exposure_findings, joined_versions, own_findings
 from privcompute.job.proposal import Obstacle, obstacle
 from privcompute.job.view import ACCEPTED, PROPOSED, JobView
 from privcompute.pages.work import PageWork
@@ -44,6 +46,8 @@ class OwnAgent:
     identity: AgentIdentity
     datasets: DatasetStore
     joins: JoinStore
+    exposed: ExposedStore
+    """Rows that exact figures were over; it is read alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,9 @@ def own_agent() -> OwnAgent | None:
 def open_own_agent(config: AgentConfig, files: AgentFiles) -> OwnAgent:
     """Return an agent's identity and stores, to read alone."""
     identity = AgentIdentity(config.organisation, load_key(files.key), config.policy)
-    return OwnAgent(identity, DatasetStore(files.datasets), JoinStore(files.joins))
+    return OwnAgent(
+        identity, DatasetStore(files.datasets), JoinStore(files.joins), ExposedStore(files.exposed)
+    )
 
 
 async def judge_own_as_it_stands(
@@ -111,7 +117,9 @@ async def judge_own(agent: OwnAgent, reader: ChainReader, view: JobView) -> OwnJ
         return OwnJudgement(org, one.dataset, one.version, 0, None, (), [*found, *faults])
     try:
         work = await steps.job_work(reader, view)
-        found += await asyncio.to_thread(_findings, agent, view, work, opened)
+        policy, place = agent.identity.policy, view.owners.index(org)
+        exposure = await steps.exposure_of(reader, policy, agent.exposed, view, work, place)
+        found += await asyncio.to_thread(_findings, agent, view, work, opened, exposure)
         (item,) = [given for given in work.inputs if given.dataset == one.dataset]
     except AssentError as error:
         objects = _told(one.dataset, error)
@@ -145,10 +153,15 @@ async def _opened(agent: OwnAgent, view: JobView) -> tuple[OpenedDataset | None,
         return None, [_told(f"{one.dataset}@{one.version}", error)]
 
 
-def _findings(agent: OwnAgent, view: JobView, work: PageWork, opened: OpenedDataset) -> list[Obstacle]:
+def _findings(
+    agent: OwnAgent, view: JobView, work: PageWork, opened: OpenedDataset, exposure: Exposure
+) -> list[Obstacle]:
     local, least = opened.local, agent.identity.policy.min_joined_rows
     found = own_findings(work, view.spec, opened, agent.joins, least)
-    return [Obstacle(f"{local.id}@{local.version}", one.code, one.text, "") for one in found]
+    limits = exposure_findings(work, view.spec, opened, agent.joins, exposure)
+    about = f"{local.id}@{local.version}"
+    own = [Obstacle(about, one.code, one.text, "") for one in found]
+    return own + [obstacle(about, one.code, one.text) for one in limits]
 
 
 def _told(about: str, error: AssentError) -> Obstacle:

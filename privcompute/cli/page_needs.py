@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,14 +17,16 @@ from chain.primitives.errors import AssentError
 from chain.primitives.visible import one_line
 from chain.primitives.words import counted
 from contracts.language.faults import OutOfGas
+from contracts.pages.facts import charges_as_formulas, charges_said
 from contracts.pages.faults import PageRefused
-from contracts.pages.limits import DATASETS_MAX, DEFAULT_PAGE_GAS
-from contracts.pages.page import page_hash, trace
+from contracts.pages.limits import DATASETS_MAX, DEFAULT_PAGE_GAS, Gas
+from contracts.pages.page import Traced, page_hash, trace_whole
 from contracts.pages.parameters import as_value
 from contracts.pages.plan import Plan
 from contracts.pages.releases import SHARES, least_constraint
 from contracts.pages.tables import DEFAULT_ID, DatasetSchema
 from contracts.pages.types import COLUMN_KINDS
+from privcompute.cli.amounts import EPSILON_DIGITS, show_amount
 from privcompute.cli.common import UsageFault, need_state
 from privcompute.cli.declarations import owner_of, read_schema, version_row
 from privcompute.data.schema import Schema
@@ -34,6 +36,9 @@ SEE_PROGRAMS = "see: assent program list"
 BASIS_CHARS_MAX = 256
 """Characters of what a request says of its basis: a text argument of a contract."""
 _BASIS = "page with "
+
+
+NO_CHARGE: Mapping[str, Any] = {"epsilon": 0, "delta": 0, "rho": 0, "figures": {}}
 
 
 class PageNotJudged(AssentError):
@@ -113,6 +118,8 @@ class Needs:
     """Name on the page -> who learns which of its rows are joined."""
     inputs: Mapping[str, tuple[str, int]]
     """Name on the page -> (dataset, version); none where the page is judged for any."""
+    charges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Name on the page -> what a run takes of the dataset's account, as `facts.brief_of` says it."""
 
     def of_dataset(self, dataset: str, version: int) -> dict[str, str]:
         """Return what is needed of a dataset's version, wherever it stands on the page."""
@@ -127,6 +134,11 @@ class Needs:
         """Return who learns which rows of a dataset's version are joined, wherever it stands on the page."""
         names = [name for name, place in self.inputs.items() if place == (dataset, version)]
         return tuple(sorted({org for name in names for org in self.membership.get(name, ())}))
+
+    def charge_of(self, dataset: str, version: int) -> Mapping[str, Any]:
+        """Return what a run takes of a dataset's account: of several places on the page, where it is most."""
+        found = [self.charges[name] for name, place in self.inputs.items() if place == (dataset, version)]
+        return max(found, key=lambda one: int(one["epsilon"]), default=NO_CHARGE)
 
 
 def enough_for(uses: Sequence[str]) -> str:
@@ -149,13 +161,15 @@ def grants_needed(plan: Plan) -> dict[tuple[str, str], str]:
     return {column: least_constraint(sorted(set(uses))) for column, uses in sorted(wanted.items())}
 
 
-def needs_of(program: str, plan: Plan, inputs: Mapping[str, tuple[str, int]]) -> Needs:
+def needs_of(
+    program: str, plan: Plan, inputs: Mapping[str, tuple[str, int]], charges: Mapping[str, Any]
+) -> Needs:
     """Return what a plan needs."""
     columns: dict[str, dict[str, str]] = {each.name: {} for each in plan.datasets}
     for (dataset, column), constraint in grants_needed(plan).items():
         columns[dataset][column] = constraint
     receivers = sorted({one.receiver for one in plan.releases} - {SHARES})
-    return Needs(program, columns, tuple(receivers), plan.membership, dict(inputs))
+    return Needs(program, columns, tuple(receivers), plan.membership, dict(inputs), charges)
 
 
 async def page_text(client: Client, program: str) -> str:
@@ -204,7 +218,12 @@ async def derive(client: Client, program: str, text: str, basis: Basis, grantee:
     for name, (dataset, version) in basis.inputs.items():
         row = await version_row(client, dataset, version)
         schemas[name] = schema_for(owner_of(dataset), await read_schema(client, dataset, row))
-    return needs_of(program, traced(program, text, schemas, basis.parameters, grantee), basis.inputs)
+    found = traced(program, text, schemas, basis.parameters, grantee)
+    try:
+        charges = charges_said(found, Gas(DEFAULT_PAGE_GAS))
+    except PageRefused as refused:
+        raise PageNotJudged(f"page {program} cannot run on what is registered:\n{refused}") from None
+    return needs_of(program, found.plan, basis.inputs, charges)
 
 
 def traced(
@@ -213,10 +232,10 @@ def traced(
     schemas: Mapping[str, DatasetSchema] | None,
     parameters: Mapping[str, Any],
     initiator: str = "",
-) -> Plan:
-    """Return the plan of a page; raise PageNotJudged where datasets and parameters do not fit it."""
+) -> Traced:
+    """Return a page's plan with its places; raise PageNotJudged where datasets and parameters do not fit."""
     try:
-        return trace(text, schemas, name=program, parameters=parameters, initiator=initiator)
+        return trace_whole(text, schemas, name=program, parameters=parameters, initiator=initiator)
     except PageRefused as refused:
         raise PageNotJudged(f"page {program} cannot be traced with what is given:\n{refused}") from None
     except OutOfGas:
@@ -274,6 +293,13 @@ def membership_beyond(membership: Sequence[str], needed: Sequence[str]) -> Itera
             yield f"membership {name}, to whom its pages do not tell which rows are joined"
 
 
+def epsilon_beyond(epsilon: int, needed: int) -> Iterator[str]:
+    """Yield what a run may take as epsilon beyond what is needed, both in 10^-9, in words."""
+    if epsilon > needed:
+        shown, enough = show_amount(epsilon, EPSILON_DIGITS), show_amount(needed, EPSILON_DIGITS)
+        yield f"epsilon {shown} a run, where {enough} is enough"
+
+
 def lacking(columns: Mapping[str, str], needed: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield (column, what is missing) of columns that a grant does not allow as they are needed."""
     for name, constraint in needed.items():
@@ -300,6 +326,13 @@ class Judgement:
     receivers: tuple[str, ...]
     membership: tuple[str, ...] | None = None
     """Who needs to learn which rows are joined; None where the owners of what is joined are not known."""
+    charges: tuple[Mapping[str, Any], ...] = ()
+    """What a run takes of the dataset's account, of each program."""
+
+    @property
+    def epsilon(self) -> int:
+        """What a run may need, in 10^-9."""
+        return max((int(one["epsilon"]) for one in self.charges), default=0)
 
     @property
     def refused(self) -> bool:
@@ -323,6 +356,8 @@ class Judgement:
             membership = [name for name in grant["membership"] if name in self.membership]
             if membership != grant["membership"]:
                 terms["membership"] = membership
+        if grant["run_epsilon"] > self.epsilon:
+            terms["run_epsilon"] = self.epsilon
         return terms
 
 
@@ -361,7 +396,8 @@ async def _needs(
 ) -> Needs:
     if basis is not None:
         return await derive(client, program, text, basis, grantee)
-    found = needs_of(program, traced(program, text, None, {}), {})
+    plan = traced(program, text, None, {}).plan
+    found = needs_of(program, plan, {}, charges_as_formulas(plan, Gas(DEFAULT_PAGE_GAS)))
     return replace(found, columns={name: _keyed(each, key) for name, each in found.columns.items()})
 
 
@@ -379,11 +415,15 @@ def compared(grant: Mapping[str, Any], found: Sequence[Needs], basis: Basis | No
     Without a basis any dataset of a page may be the grant's: that one counts of which it asks for least more.
     """
     needed: dict[str, set[str]] = {}
+    charges = []
     for needs in found:
         if basis is not None:
             one = needs.of_dataset(grant["dataset"], grant["version"])
+            charges.append(needs.charge_of(grant["dataset"], grant["version"]))
         else:
-            one = _nearest(grant["columns"], [*needs.columns.values()])
+            name = _nearest(grant["columns"], needs.columns)
+            one = dict(needs.columns.get(name, {}))
+            charges.append(needs.charges.get(name, NO_CHARGE))
         for column, constraint in one.items():
             needed.setdefault(column, set()).add(constraint)
     enough = {column: together(sorted(several)) for column, several in sorted(needed.items())}
@@ -394,18 +434,13 @@ def compared(grant: Mapping[str, Any], found: Sequence[Needs], basis: Basis | No
         place = (grant["dataset"], grant["version"])
         membership = tuple(sorted({name for needs in found for name in needs.membership_of(*place)}))
         more += membership_beyond(grant["membership"], membership)
+    more += epsilon_beyond(grant["run_epsilon"], max((int(one["epsilon"]) for one in charges), default=0))
     pages = counted(len(found), "page")
     with_what = "defaults, for any datasets" if basis is None else "what the request names"
     said = f"{pages} traced with {with_what}"
-    return Judgement(True, tuple(more), said, words, enough, receivers, membership)
+    return Judgement(True, tuple(more), said, words, enough, receivers, membership, tuple(charges))
 
 
-def _nearest(columns: Mapping[str, str], several: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Return the needs beyond which these columns go least."""
-    found: dict[str, str] = {}
-    best = len(columns) + 1
-    for each in several:
-        more = len([*beyond(columns, each)])
-        if more < best:
-            found, best = dict(each), more
-    return found
+def _nearest(columns: Mapping[str, str], several: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the dataset of a page beyond whose needs these columns go least, the first of such."""
+    return min(several, key=lambda name: len([*beyond(columns, several[name])]), default="")

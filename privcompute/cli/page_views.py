@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from chain.client.console import Missing, print_lines, print_table, print_text
+from chain.client.console import Missing, print_folded, print_lines, print_table, print_text
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
 from contracts.pages.cost import Cost
 from contracts.pages.leakage import size_names
 from contracts.pages.page import Traced
-from contracts.pages.parameters import as_value
+from contracts.pages.parameters import as_value, said_value
 from contracts.pages.plan import Plan
+from privcompute.cli.charge_words import print_taken
 from privcompute.cli.held_grants import HeldFor
 from privcompute.cli.page_needs import grants_needed
+from privcompute.pages.releases import CUT
 from privcompute.pages.trial import Beside, Trial
 
 ROUND_MS = 0.3
@@ -30,7 +32,13 @@ _UNKNOWN = 8
 
 
 def show_check(
-    name: str, traced: Traced, counts: Mapping[str, int], joined: int | None, *, with_plan: bool
+    name: str,
+    traced: Traced,
+    charges: Mapping[str, Any],
+    counts: Mapping[str, int],
+    joined: int | None,
+    *,
+    with_plan: bool,
 ) -> None:
     """Print what follows from a page."""
     plan = traced.plan
@@ -39,10 +47,18 @@ def show_check(
     print_text(f"plan {plan.hash.hex()}")
     if traced.parameters:
         print_table(
-            "parameters", ["name", "value"], [[key, _said(value)] for key, value in traced.parameters.items()]
+            "parameters",
+            ["name", "value"],
+            [[key, said_value(value)] for key, value in traced.parameters.items()],
         )
     rows = [[f"{one[0]}.{one[1]}", needed] for one, needed in grants_needed(plan).items()]
     print_table("grants needed", ["column", "constraint"], rows)
+    for dataset, orgs in plan.membership.items():
+        if orgs:
+            print_folded(
+                f"membership of {dataset}: {', '.join(orgs)} learn which of its rows are joined", under=6
+            )
+    print_taken("what a run takes of accounts", charges)
     print_text("what leaves:")
     for line in plan.leakage.splitlines():
         print_lines(fill(one_line(line), _WIDTH, initial_indent="  ", subsequent_indent="    "))
@@ -71,7 +87,7 @@ def show_held(held: Sequence[HeldFor], org: str, commands: Sequence[str]) -> Non
     if lacks:
         print_table("missing", ["grant or dataset", "what"], lacks)
     for command in commands:
-        print_text(f"ask for it: {command}")
+        print_folded(f"ask for it: {command}", under=6)
     if not lacks:
         print_text("nothing is missing")
 
@@ -93,10 +109,6 @@ def held_json(held: Sequence[HeldFor], org: str, commands: Sequence[str]) -> Val
         ],
         "ask": list(commands),
     }
-
-
-def _said(parameter: Any) -> str:
-    return str(as_value(parameter))
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -170,7 +182,9 @@ def _show_costs(plan: Plan, counts: Mapping[str, int], joined: int | None) -> No
         print_text("for figures, state the rows: --rows NAME=COUNT for each dataset")
 
 
-def check_json(traced: Traced, counts: Mapping[str, int], joined: int | None) -> Value:
+def check_json(
+    traced: Traced, charges: Mapping[str, Any], counts: Mapping[str, int], joined: int | None
+) -> Value:
     """Return what `check --json` prints."""
     plan = traced.plan
     sizes, said = sizes_of(plan, counts, joined), size_names(plan.graph, plan.datasets)
@@ -181,6 +195,8 @@ def check_json(traced: Traced, counts: Mapping[str, int], joined: int | None) ->
         "parameters": {name: as_value(value) for name, value in traced.parameters.items()},
         "uses": [[one.dataset, one.column, one.use, plan.releases[one.release].name] for one in plan.uses],
         "grants": [[*column, needed] for column, needed in grants_needed(plan).items()],
+        "membership": {name: list(orgs) for name, orgs in plan.membership.items()},
+        "charges": dict(charges),
         "leakage": plan.leakage.splitlines(),
         "costs": {
             one.profile: {
@@ -221,6 +237,8 @@ def show_trial(name: str, traced: Traced, trial: Trial, min_group: int) -> None:
         print_table(one_line(title), ["cell", "#in the clear", "#three parties", last], rows)
         if one.noise:
             print_text(one.noise)
+    if any(one.cut for one in trial.figures):
+        print_folded(CUT)
     for kept, shape in trial.kept.items():
         print_text(f"{kept} stays shares: {' x '.join(map(str, shape)) or 'one'} cells")
     for warning in trial.warnings:

@@ -21,10 +21,11 @@ from chain.primitives.files import read_bounded
 from chain.primitives.values import Value
 from contracts.language.faults import OutOfGas
 from contracts.language.limits import SOURCE_BYTES_MAX
-from contracts.pages.facts import whole_facts
+from contracts.pages.facts import charges_as_formulas, charges_said, wanted_of, whole_facts
 from contracts.pages.faults import PageRefused
 from contracts.pages.limits import DEFAULT_PAGE_GAS, Gas
 from contracts.pages.page import Traced, page_hash, trace_whole
+from privcompute.cli.charge_words import Charges, all_left, charges_json, is_charged, print_charges
 from privcompute.cli.common import UsageFault, organisation_of
 from privcompute.cli.grant_requests import basis_of, page_options
 from privcompute.cli.held_grants import asking, held_grants, inferred
@@ -174,14 +175,19 @@ def check(
             raise UsageFault(f"--rows {name}={text[:40]}: a number of rows, such as {name}=10000")
         counts[name] = int(text)
     assumed = [name for name in samples if name not in _pairs(owners, "--owner")]
+    charges = _charges(traced, registered=bool(samples))
+    wanted = wanted_of(traced)
     large = large_divisors(traced.plan, sizes_of(traced.plan, counts, joined))
     gas, unfit = _proposing(file)
     if as_json:
         more: dict[str, Value] = {"assumed_owners": [*assumed], "proposal_gas": gas, "not_proposable": unfit}
         more["warnings"] = [*large]
-        print_json({**check_json(traced, counts, joined), **more})
+        more["to_register"] = [f"{file.name}:{line}: {what}" for line, what in wanted]
+        print_json({**check_json(traced, charges, counts, joined), **more})
         return
-    show_check(str(file), traced, counts, joined, with_plan=with_plan)
+    show_check(str(file), traced, charges, counts, joined, with_plan=with_plan)
+    for number, what in wanted:
+        print_folded(f"warning: {file.name}:{number}: a job is refused unless {what} are registered")
     for line in large:
         print_folded(f"warning: {line}")
     if assumed:
@@ -233,6 +239,12 @@ def run(
         show_trial(str(file), traced, trial, min_group)
 
 
+def _charges(traced: Traced, *, registered: bool) -> dict[str, Value]:
+    """Return what a run takes of accounts: in numbers, or refused, where samples say what is declared."""
+    gas = Gas(DEFAULT_PAGE_GAS)
+    return charges_said(traced, gas) if registered else charges_as_formulas(traced.plan, gas)
+
+
 def derivation_gas(source: str, name: str) -> int:
     """Return the gas that the ledger takes to derive what follows of a page, with its defaults.
 
@@ -267,22 +279,28 @@ async def _check_held(
             program, source = str(page), await page_text(client, str(page))
         inputs = where["inputs"] or await _inferred(client, source, given)
         basis = await basis_of(client, inputs, given)
-        held = await held_grants(client, org, await derive(client, program, source, basis, org))
+        needs = await derive(client, program, source, basis, org)
+        held = await held_grants(client, org, needs)
+        charges: Charges = [
+            (*needs.inputs[name], one) for name, one in needs.charges.items() if is_charged(one)
+        ]
+        left = await all_left(client, org, charges)
         trust = trust_line(client)
     commands = [asking(str(page), basis, org, one, given) for one in held if one.missing]
     if as_json:
         shown = {"page": page_hash(source).hex(), "program": program, "held": held_json(held, org, commands)}
-        print_json(shown)
+        print_json(shown | {"takes": charges_json(charges, left)})
         return
     print_text(f"{page}: {program or f'no program yet; first: assent program propose NAME {page}'}")
     show_held(held, org, commands)
+    print_charges("what a run takes of accounts", charges, left, org)
     print_text(trust)
 
 
 async def _inferred(client: Client, source: str, given: Sequence[str]) -> tuple[str, ...]:
     """Return --input options for datasets that are called as the page calls them."""
     values = {name: parameter(text) for name, text in _pairs(given, "--set").items()}
-    names = [one.name for one in traced("the page", source, None, values).datasets]
+    names = [one.name for one in traced("the page", source, None, values).plan.datasets]
     found = await inferred(client, names)
     return tuple([f"{name}={dataset}" for name, (dataset, _) in found.items()])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from chain.client.answers import RpcError
@@ -12,6 +12,7 @@ from privcompute.causes import CODE
 from privcompute.job.inputs import joined_versions
 from privcompute.job.proposal import Obstacle, ProposalFacts, obstacle
 from privcompute.job.view import PROPOSED, JobSpec, JobView, job_id_of
+from privcompute.pages.derived import Following
 
 LOOKUPS_AT_ONCE = 16
 COUNTS = "READ_ONLY"
@@ -89,18 +90,18 @@ async def ask_guards(
     spec: JobSpec,
     facts: ProposalFacts,
     found: Sequence[Obstacle],
-    told: Mapping[str, Sequence[str]],
+    follows: Following,
 ) -> tuple[list[Obstacle], list[str]]:
     """Ask the ledger's own guard of each grant, and through it its policy; return what rows do not tell.
 
-    `found` is what they tell; `told` says of each input who learns which rows are joined. The second list
-    says of which policies only a proposal gets an answer.
+    `found` is what they tell; `follows` is what follows of the page. The second list says of which policies
+    only a proposal gets an answer.
     """
     known = {(one.about, one.code) for one in found}
     denied: list[Obstacle] = []
     unsaid: list[str] = []
     for one in spec.inputs:
-        code = await _refusal(client, spec, facts.initiator, one.grant, told)
+        code = await _refusal(client, spec, facts.initiator, one.grant, follows)
         if not code or any((about, code) in known for about in (one.grant, one.dataset)):
             continue
         policy = facts.grants[one.grant]["policy"]
@@ -114,9 +115,7 @@ async def ask_guards(
     return denied, unsaid
 
 
-async def _refusal(
-    client: Client, spec: JobSpec, initiator: str, grant: str, told: Mapping[str, Sequence[str]]
-) -> str:
+async def _refusal(client: Client, spec: JobSpec, initiator: str, grant: str, follows: Following) -> str:
     """Return the code with which a grant's guard refuses; "" when it does not."""
     raw: Any = spec.raw
     shared = {name: raw[name] for name in ("program", "purpose", "profile", "min_group", "parameters")}
@@ -126,7 +125,8 @@ async def _refusal(
         "initiator": initiator,
         "participants": [party.org for party in spec.participants],
         "receivers": raw["receivers"],
-        "membership": {one.name: list(told.get(one.name, ())) for one in spec.inputs},
+        "membership": {one.name: list(follows.membership.get(one.name, ())) for one in spec.inputs},
+        "epsilon": {one.name: follows.epsilon.get(one.name, 0) for one in spec.inputs},
         "inputs": raw["inputs"],
     }
     try:

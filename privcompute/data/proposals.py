@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from privcompute.data import shapes
 from privcompute.data.batches import OpenedTable, SourceError
 from privcompute.data.literals import BOOLEANS, WORDS, ColumnType
+from privcompute.data.proposed_domains import NO_DOMAIN, ProposedDomain, bounds, categories
 from privcompute.data.schema import (
     COLUMNS_MAX,
     FORMATS,
@@ -73,6 +74,8 @@ class ColumnProposal:
     spellings: Mapping[str, int] = field(default_factory=dict)
     """Spellings of missing cells, "" for those that hold nothing -> how many."""
     doubts: tuple[Doubt, ...] = ()
+    domain: ProposedDomain = NO_DOMAIN
+    """What it may be declared to hold; the column itself declares nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,20 @@ def propose_column(
         proposal = _as_stated(name, tally, stated, present)
     else:
         proposal = _as_seen(name, tally, present)
-    return _with_common_doubts(proposal, tally)
+    return replace(_with_common_doubts(proposal, tally), domain=_domain(proposal, tally, in_key=in_key))
+
+
+def _domain(proposal: ColumnProposal, tally: ColumnTally, *, in_key: bool) -> ProposedDomain:
+    """Return what a column may be declared to hold: none of identifiers, booleans and texts."""
+    column = proposal.column
+    if in_key:
+        return NO_DOMAIN
+    if column.type == "category":
+        return categories(tally.distinct, [*proposal.spellings, *column.missing_spellings])
+    form = column.format or FORMATS[column.type][0] if column.type in FORMATS else ""
+    bit = next((one.bit for one in TYPE_FORMS if (one.type, one.form) == (column.type, form)), 0)
+    ends = tally.ranges.get(bit)
+    return NO_DOMAIN if ends is None else bounds(column.type, *ends)
 
 
 def _as_stated(name: str, tally: ColumnTally, stated: ColumnType, present: int) -> ColumnProposal:

@@ -139,9 +139,15 @@ def column_document(column: Column) -> dict[str, object]:
 
 
 def write_toml(
-    document: Mapping[str, object], notes: Mapping[str, Sequence[str]], head: Iterable[str]
+    document: Mapping[str, object],
+    notes: Mapping[str, Sequence[str]],
+    head: Iterable[str],
+    offered: Mapping[str, Mapping[str, object]],
 ) -> str:
-    """Return a document as TOML; `notes` are lines of comment above each column, by its name."""
+    """Return a document as TOML; `notes` are lines of comment above each column, by its name.
+
+    What is `offered` of a column stands below it as comments, for its owner to uncomment.
+    """
     lines = [*[_comment(line) for line in head], f"key = {_toml(document['key'])}"]
     file = document["file"]
     if isinstance(file, dict) and file:
@@ -150,6 +156,8 @@ def write_toml(
     for column in columns if isinstance(columns, list) else []:
         lines += ["", *[_comment(line) for line in notes.get(column["name"], ())], "[[columns]]"]
         lines += [f"{name} = {_toml(value)}" for name, value in column.items()]
+        more = offered.get(column["name"], {})
+        lines += [f"# {name} = {_toml(value)}" for name, value in more.items()]
     return "\n".join(lines) + "\n"
 
 

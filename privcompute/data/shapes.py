@@ -163,6 +163,15 @@ def _deceptive(text: str) -> int:
     return bits
 
 
+def _range_of(cells: Cells, which: Flags, kind: ColumnType, form: str) -> tuple[float, float] | None:
+    """Return the least and greatest of these cells, read so; None where there are none."""
+    values, fits = read_cells(cells.filter(pa.array(which)), kind, form)
+    if not fits.any():
+        return None
+    numbers = values[fits].astype(np.float64)
+    return float(numbers.min()), float(numbers.max())
+
+
 @dataclass(slots=True)
 class Tally:
     """Cells of one shape: how many, and the first few with their rows."""
@@ -175,7 +184,7 @@ class Tally:
 class ColumnTally:
     """Shapes of one column over all batches."""
 
-    __slots__ = ("distinct", "lengths", "missing", "nulls", "rows", "tallies")
+    __slots__ = ("distinct", "lengths", "missing", "nulls", "ranges", "rows", "tallies")
 
     def __init__(self) -> None:
         self.rows = self.nulls = 0
@@ -186,6 +195,8 @@ class ColumnTally:
         """Different cells, one more than DISTINCT_MAX at most."""
         self.lengths: set[int] = set()
         """Lengths of cells with leading zeros and of other whole numbers, three at most."""
+        self.ranges: dict[int, tuple[float, float]] = {}
+        """Bit of a type and form -> the least and greatest cell, as cells of it are held."""
 
     def take(self, cells: Cells, first: int) -> None:
         """Add the cells of the rows from number `first` on."""
@@ -200,6 +211,7 @@ class ColumnTally:
         places = encoded.indices.drop_null().to_numpy()
         self._count(cells, first, present, bits[places])
         self._note_words(distinct, bits, np.bincount(places, minlength=len(distinct)))
+        self._note_ranges(distinct, bits)
 
     def _count(self, cells: Cells, first: int, present: Bits, bits: Bits) -> None:
         for shape, count in zip(*np.unique(bits, return_counts=True), strict=True):
@@ -220,6 +232,22 @@ class ColumnTally:
         if len(self.lengths) < 3 and digits.any():
             lengths = pc.utf8_length(distinct.filter(pa.array(digits)))
             self.lengths.update(pc.unique(lengths)[:3].to_pylist())
+
+    def _note_ranges(self, distinct: Cells, bits: Bits) -> None:
+        """Note the range of each type and form; whole numbers without marks are the same in every form."""
+        trimmed = pc.utf8_trim_whitespace(distinct)
+        marked = as_flags(pc.match_substring_regex(trimmed, "[^0-9+-]"))
+        plain = _range_of(trimmed, ~marked, "decimal", "1234.5")
+        for one in TYPE_FORMS:
+            fits = (bits & one.bit) != 0
+            if one.type == "boolean" or not fits.any():
+                continue
+            numeric = one.type in ("integer", "decimal")
+            own = _range_of(trimmed, fits & marked if numeric else fits, one.type, one.form)
+            found = [own, self.ranges.get(one.bit), *([plain] if numeric else [])]
+            ends = [end for ends in found if ends is not None for end in ends]
+            if ends:
+                self.ranges[one.bit] = min(ends), max(ends)
 
     def sum(self, holds: Test) -> int:
         """Return how many cells have a shape of which this holds."""

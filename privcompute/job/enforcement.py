@@ -10,7 +10,7 @@ Codes are those of contracts/system/README.md; privcompute/AGENT.md lists those 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from privcompute.config import LocalPolicy
 from privcompute.data.datasets import LocalDataset
 from privcompute.errors import Fact
 from privcompute.job.view import ACCEPTED, COMPUTED, PROPOSED, RUNNING, GrantedInput, JobSpec, JobView
+from privcompute.pages.derived import Following, epsilon_text
 
 ALLOWED_USES: Mapping[str, frozenset[str]] = {
     "plain": frozenset({"plain", "join", "aggregate", "compare", "noisy", "encrypted"}),
@@ -225,24 +226,26 @@ def _terms_faults(
         yield JobRefusal("RECEIVER_NOT_GRANTED", text, grant=one.grant, org=outside[0])
 
 
-def membership_faults(
-    one: GrantedInput, grant: Value, told: Mapping[str, Sequence[str]]
-) -> Iterator[JobRefusal]:
-    """Yield what of an input's grant refuses who learns which of its rows are joined.
-
-    `told` says that by the names of inputs, as whoever asks derives it of the page itself.
-    """
-    allowed = () if grant is None else (*grant["membership"], grant["owner"])
-    for org in told.get(one.name, ()):
-        if grant is not None and org not in allowed:
+def following_faults(one: GrantedInput, grant: Value, follows: Following) -> Iterator[JobRefusal]:
+    """Yield what an input's grant refuses of what follows of the page."""
+    if grant is None:
+        return
+    allowed = (*grant["membership"], grant["owner"])
+    for org in follows.membership.get(one.name, ()):
+        if org not in allowed:
             text = f"grant {one.grant} does not let {org} learn which rows of {one.dataset} are joined"
             yield JobRefusal("MEMBERSHIP_NOT_GRANTED", text, grant=one.grant, org=org)
+    epsilon, most = follows.epsilon.get(one.name, 0), grant["run_epsilon"]
+    if epsilon > most:
+        asked, least = epsilon_text(epsilon), epsilon_text(most)
+        text = f"grant {one.grant} lets a run take epsilon {least} of {one.dataset}, this job takes {asked}"
+        yield JobRefusal("EPSILON_NOT_GRANTED", text, grant=one.grant, allowed=least, asked=asked)
 
 
-def check_membership(facts: ProvedFacts, org: str, told: Mapping[str, Sequence[str]]) -> None:
-    """Raise JobRefusal unless our own grants let all of these learn which of our rows are joined."""
+def check_following(facts: ProvedFacts, org: str, follows: Following) -> None:
+    """Raise JobRefusal unless our own grants allow what follows of the page."""
     for one in facts.view.inputs_of(org):
-        for fault in membership_faults(one, facts.grants.get(one.grant), told):
+        for fault in following_faults(one, facts.grants.get(one.grant), follows):
             raise fault
 
 

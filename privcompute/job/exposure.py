@@ -11,8 +11,9 @@ follows from all that a page asks, and from their order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,17 +90,40 @@ class Exposure:
 
         `rows` are our own, by the name that the plan has for their number. Raises JobRefusal, NotWritten.
         """
-        ids = table.ids if table.schema.key else [str(row) for row in range(table.rows)]
         with self.store.alone():
             if self.uses and self.groups:
                 self.store.remember_asked(self.account, self._asked())
-            for column in sorted(self.uses):
-                cells = table.data[column]
-                places = [rows[name].tolist() for name in sorted(self.uses[column].rows) if name in rows]
-                sets = [marks_of([ids[row] for row in at], cells[at]) for at in places]
-                self._judge(column, sets)
+            for column, sets in self._sets(table, rows):
+                self._check_near(column, sets)
+                for marks in sets:
+                    self.store.remember(self.account, column, self.version, marks)
 
-    def _judge(self, column: str, sets: Sequence[NDArray[np.uint64]]) -> None:
+    def objections(self, count: int, table: TypedTable, rows: Mapping[str, Rows]) -> list[JobRefusal]:
+        """Return everything for which a job would be refused, of `count` rows; nothing is remembered.
+
+        `rows` are as in `judge`, as far as they are known; nothing is said of others.
+        """
+        checks: list[Callable[[], None]] = [self.check_groups, partial(self.check_figures, count)]
+        checks += [partial(self._check_near, column, sets) for column, sets in self._sets(table, rows)]
+        found = []
+        for check in checks:
+            try:
+                check()
+            except JobRefusal as refusal:
+                found.append(refusal)
+        return found
+
+    def _sets(
+        self, table: TypedTable, rows: Mapping[str, Rows]
+    ) -> Iterator[tuple[str, list[NDArray[np.uint64]]]]:
+        """Yield each column with the marks of each set of rows that its figures are over."""
+        ids = table.ids if table.schema.key else [str(row) for row in range(table.rows)]
+        for column in sorted(self.uses):
+            cells = table.data[column]
+            places = [rows[name].tolist() for name in sorted(self.uses[column].rows) if name in rows]
+            yield column, [marks_of([ids[row] for row in at], cells[at]) for at in places]
+
+    def _check_near(self, column: str, sets: Sequence[NDArray[np.uint64]]) -> None:
         known = list(self.store.sets(self.account, column))
         for marks in sets:
             for version, other in known:
@@ -114,8 +138,6 @@ class Exposure:
             known.append((self.version, marks))
         if len(known) > SETS_MAX:
             raise self._refusal(SPENT, column, f"exact figures were over {SETS_MAX} different sets of rows")
-        for marks in sets:
-            self.store.remember(self.account, column, self.version, marks)
 
     def _refusal(self, code: str, column: str, text: str) -> JobRefusal:
         known: dict[str, Fact] = {"dataset": self.dataset, "version": self.version, "column": column}

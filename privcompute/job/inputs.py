@@ -95,6 +95,23 @@ def _own_table(
     )
 
 
+def exposure_findings(
+    work: PageWork, spec: JobSpec, opened: OpenedDataset, joins: JoinStore, exposure: Exposure
+) -> list[Finding]:
+    """Return everything for which limits of exact figures end the job, as far as joined rows are known."""
+    own = _own_table(work, spec, opened, joins, 0)
+    place, table = work.inputs.index(own.item), opened.table
+    matched = {}
+    for number, places in enumerate(work.joined):
+        ids = joins.rows_of(versions_of(spec, work, number)) if place in places else None
+        if ids is not None:
+            matched[number] = np.flatnonzero(np.isin(np.array(table.ids), np.array(ids)))
+    rows = work.rows_named(place, table.rows, matched)
+    count = own.rows if own.joined is None else len(own.joined)
+    said = exposure.objections(count, table, rows)
+    return [Finding(one.reason, str(one).removeprefix(f"{one.reason}: ")) for one in said]
+
+
 def judge_own_data(
     work: PageWork,
     spec: JobSpec,

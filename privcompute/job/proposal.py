@@ -14,8 +14,9 @@ from chain.client.calls import SEE_CODES, remedy
 from chain.primitives.values import Value, encode_value
 from privcompute.causes import CAUSES
 from privcompute.data.declared import Identifier, identifiers_differ
-from privcompute.job.enforcement import grant_faults, membership_faults
+from privcompute.job.enforcement import following_faults, grant_faults
 from privcompute.job.view import JobSpec
+from privcompute.pages.derived import Following
 
 DAY_MS = 86_400_000
 OPEN_JOBS_MAX, PROPOSALS_A_DAY_MAX = 256, 1_000
@@ -222,12 +223,10 @@ def _of_grant(name: str, spec: JobSpec, facts: ProposalFacts) -> Iterator[Obstac
         yield obstacle(name, "PARTNER_VERSIONS", text)
 
 
-def membership_obstacles(
-    spec: JobSpec, facts: ProposalFacts, told: Mapping[str, Sequence[str]]
-) -> Iterator[Obstacle]:
-    """Yield what grants refuse of who learns which rows are joined; `told` follows of the page, by input."""
+def following_obstacles(spec: JobSpec, facts: ProposalFacts, follows: Following) -> Iterator[Obstacle]:
+    """Yield what grants refuse of what follows of the page."""
     for one in spec.inputs:
-        for fault in membership_faults(one, facts.grants.get(one.grant), told):
+        for fault in following_faults(one, facts.grants.get(one.grant), follows):
             yield obstacle(one.grant, fault.reason, str(fault).removeprefix(f"{fault.reason}: "))
 
 

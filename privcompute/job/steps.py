@@ -16,7 +16,7 @@ from privcompute.data.exposed import ExposedStore
 from privcompute.data.results import JoinStore, ResultStore, StoredResult, make_result
 from privcompute.job.actions import CertificateSigned, ComputeDone, PhaseChecked, ResultCommit
 from privcompute.job.chain_reader import ChainReader, send_until_known
-from privcompute.job.enforcement import JobRefusal, OwnFacts, check_job, check_membership
+from privcompute.job.enforcement import JobRefusal, OwnFacts, check_following, check_job
 from privcompute.job.environment import AgentIdentity, AgentStores, OwnNode
 from privcompute.job.exposure import Exposure, first_of
 from privcompute.job.holding import shares_digest
@@ -27,6 +27,7 @@ from privcompute.job.runner import RunPlan
 from privcompute.job.size import check_size, size_of
 from privcompute.job.view import RUNNING, JobView, certificate_digest, mismatched_channels
 from privcompute.job.works import DeclaredInput, work_of
+from privcompute.pages.derived import following_of
 from privcompute.pages.work import PageWork
 
 NONCE_BYTES = 32
@@ -64,7 +65,7 @@ async def check(
     check_job(phase, facts, own, now_ms)
     check_runnable(view.spec)
     work = await job_work(reader, view)
-    check_membership(facts, identity.org, work.plan.membership)
+    check_following(facts, identity.org, following_of(work.plan))
     work.least_rows(view.spec.min_group)
     check_size(size_of(work, view.spec, facts.versions), view.spec, identity.org, identity.policy)
     return PhaseChecked(phase, work.plan.hash)

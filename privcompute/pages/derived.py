@@ -13,9 +13,11 @@ from fractions import Fraction
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
 from contracts.language.faults import OutOfGas
+from contracts.pages.charges import EPSILON_UNIT
 from contracts.pages.facts import brief_of, parameters_of, schemas_of
 from contracts.pages.limits import DEFAULT_PAGE_GAS, Gas
-from contracts.pages.page import page_hash, trace
+from contracts.pages.numbers import plain_text
+from contracts.pages.page import page_hash, trace_whole
 from contracts.pages.parameters import as_value
 from contracts.pages.plan import Plan
 from contracts.pages.releases import ColumnRefusal, against
@@ -66,20 +68,40 @@ class DerivedPage:
     """Dataset on the page -> what its account is charged with (contracts/pages/charges.py)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What grants are asked of a plan beside uses, by the names of inputs; whoever asks derives it itself."""
+
+    membership: Mapping[str, Sequence[str]]
+    """Who learns which rows are joined."""
+    epsilon: Mapping[str, int]
+    """What the account is charged, in 10^-9."""
+
+
+def following_of(plan: Plan) -> Following:
+    """Return what grants are asked of a plan."""
+    return Following(plan.membership, {name: charge.epsilon for name, charge in plan.charges.items()})
+
+
+def epsilon_text(epsilon: int) -> str:
+    """Return an epsilon of 10^-9 as people write it."""
+    return plain_text(Fraction(epsilon, EPSILON_UNIT))
+
+
 def derive(
     source: str, inputs: Sequence[PageInput], parameters: Mapping[str, Value], initiator: str
 ) -> DerivedPage:
     """Return what follows of a page; raise PageRefused with line and remedy, or PageTooLarge."""
     gas = Gas(DEFAULT_PAGE_GAS)
     try:
-        plan = trace(
+        traced = trace_whole(
             source,
             schemas_of([one.declared() for one in inputs]),
             payer=gas,
             parameters=parameters_of(dict(parameters)),
             initiator=initiator,
         )
-        facts = brief_of(plan, gas)
+        facts = brief_of(traced, gas)
     except OutOfGas:
         raise PageTooLarge(
             f"the page takes more than {DEFAULT_PAGE_GAS:,} units of gas to trace; it needs repeat(n) in"
@@ -88,7 +110,7 @@ def derive(
     uses = {name: dict(columns) for name, columns in facts["uses"].items()}
     membership = {name: tuple(orgs) for name, orgs in facts["membership"].items()}
     return DerivedPage(
-        plan, uses, tuple(facts["receivers"]), tuple(facts["profiles"]), membership, facts["charges"]
+        traced.plan, uses, tuple(facts["receivers"]), tuple(facts["profiles"]), membership, facts["charges"]
     )
 
 

@@ -5,9 +5,10 @@ a number that follows from m of their cells, each cell without noise lies within
 with a chance of 5 % / m, so all of them do at once with 95 % (Bonferroni). The figure is then taken of these
 ranges as the page takes it of numbers, each primitive outwards (Moore: "Interval Analysis", 1966). So an
 interval holds the figure with 95 % or more; that of a single sum or count is as narrow as can be, one of a
-figure that takes a cell several times may be far too wide. It is of noise alone: of clipped cells, and of no
-error of sampling. All of it is exact fractions, rounded outwards to 2^-48, so that a result is the same
-wherever it is made.
+figure that takes a cell several times may be far too wide. What no rows could give is cut off (a count below
+0, a mean beyond what bounds its cells), which loses nothing: the figure itself is possible. It is of noise
+alone: of clipped cells, and of no error of sampling. All of it is exact fractions, rounded outwards to 2^-48,
+so that a result is the same wherever it is made.
 """
 
 from __future__ import annotations
@@ -17,16 +18,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chain.primitives.values import Value
+from contracts.pages.graph import Graph
+from contracts.pages.labels import Atom
 from contracts.pages.limits import LAPLACE_DELTA
 from contracts.pages.numbers import read_number
 from contracts.pages.plan import Plan
 from contracts.pages.releases import NOISED
+from contracts.pages.spreads import Interval
 from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.pages.inputs import PageRun, size_of
 from privcompute.pages.noise import Noise, noise_of, reach
@@ -53,14 +58,16 @@ class Range:
     high: Fraction
     rests: int = 0
     """A set of cells: bit i stands for the one of number i."""
+    cut: bool = False
+    """Whether something beyond what is possible was cut off."""
 
 
 # --- what is written down of a release -------------------------------------------------------------------
 def formula_of(plan: Plan, number: int, run: PageRun) -> Value:
     """Return how a release follows from its sums and counts, as a value that `interval` reads.
 
-    {mechanism, epsilon, delta, atoms: [[mechanism, size, real]], steps: [[name, args, attrs, shape]]}; there
-    are no steps where no interval can be said.
+    {mechanism, epsilon, delta, atoms: [[mechanism, size, real, low, high]], steps: [[name, args, attrs,
+    shape]]}; between low and high lies what rows can give. There are no steps where no interval can be said.
     """
     asked, noise = plan.asked[number], noise_of(plan, number)
     if asked.mechanism == NOISED:
@@ -74,8 +81,9 @@ def formula_of(plan: Plan, number: int, run: PageRun) -> Value:
         "epsilon": _decimal(read_number(asked.epsilon)),
         "delta": _decimal(delta),
         "atoms": [
-            [noise[atom].mechanism, str(noise[atom].size), plan.graph.cells[atom].kind == "real"]
-            for atom in atoms
+            [noise[one.node].mechanism, str(noise[one.node].size), plan.graph.cells[one.node].kind == "real"]
+            + [str(end) for end in _possible(one, run)]
+            for one in sorted(plan.releases[number].noise_on, key=lambda one: one.node)
         ],
         "steps": _steps(plan, number, run, atoms),
     }
@@ -99,6 +107,41 @@ def _within(plan: Plan, number: int, run: PageRun) -> Value:
     }
 
 
+def _possible(atom: Atom, run: PageRun) -> tuple[Fraction, Fraction]:
+    """Return between what each number of a sum or count lies, whatever its rows hold."""
+    spreads = [part.spread for part in atom.parts]
+    ends = [end for one in spreads if isinstance(one, Interval) for end in (one.low, one.high)]
+    if len(ends) < 2 * len(spreads):
+        return -_FAR, _FAR
+    rows = size_of(run, atom.rows)
+    return max(-_FAR, rows * min(*ends, Fraction(0))), min(_FAR, rows * max(*ends, Fraction(0)))
+
+
+def _of_mean(plan: Plan, number: int, node: int) -> list[str]:
+    """Return between what a mean lies, a sum divided by the number of its rows, as texts; else nothing."""
+    graph = plan.graph
+    if graph.name(node) != "divide":
+        return []
+    over, under = graph.args[node]
+    while graph.name(under) == "spread":
+        (under,) = graph.args[under]
+    atoms = {one.node: one for one in plan.releases[number].noise_on}
+    if over not in atoms or under not in atoms or graph.args[over][1:] != _counted_by(graph, under):
+        return []
+    spreads = [part.spread for part in atoms[over].parts]
+    ends = [end for one in spreads if isinstance(one, Interval) for end in (one.low, one.high)]
+    return [str(min(*ends, Fraction(0))), str(max(*ends, Fraction(0)))] if ends else []
+
+
+def _counted_by(graph: Graph, node: int) -> tuple[int, ...] | None:
+    """Return the groups and rows that a number of rows is by, as a sum over them takes them; else None."""
+    if graph.name(node) == "group_count":
+        return graph.args[node]
+    first = graph.args[node][0] if graph.args[node] else node
+    ones = graph.name(first) == "fill" and graph.attrs[first][0] == "1"
+    return graph.args[node][1:] if graph.name(node) == "sum" and ones else None
+
+
 def _decimal(number: Fraction) -> str:
     """Return a number as text with three digits that count, rounded up where it has more."""
     exact = _DECIMAL.divide(Decimal(number.numerator), Decimal(number.denominator))
@@ -119,29 +162,33 @@ def _steps(plan: Plan, number: int, run: PageRun, atoms: Sequence[int]) -> list[
         shape = [size_of(run, size) for size in graph.cells[node].shape]
         cells += math.prod(shape)
         args = [] if atom else [place[arg] for arg in graph.args[node]]
-        attrs = [str(atoms.index(node))] if atom else list(graph.attrs[node])
+        attrs = [str(atoms.index(node))] if atom else [*graph.attrs[node], *_of_mean(plan, number, node)]
         made.append(["atom" if atom else name, args, attrs, shape])
     return made if cells <= CELLS_MAX else []
 
 
 # --- ranges ----------------------------------------------------------------------------------------------
 def interval(formula: Value, atoms: Sequence[NDArray[Any]], *, real: bool) -> Value:
-    """Return {level, low, high} of what was opened of each sum and count; None where nothing can be said.
+    """Return {level, low, high, cut} of what was opened of each sum and count; None where nothing is known.
 
-    Ends are whole numbers, or decimal text if `real`, in lists as deep as the figure's axes.
+    `cut` says whether an end lay beyond what is possible. Ends are whole numbers, or decimal text if `real`,
+    in lists as deep as the figure's axes.
     """
-    said: dict[str, Value] = {"level": "0.95", "low": None, "high": None}
+    said: dict[str, Value] = {"level": "0.95", "low": None, "high": None, "cut": False}
     if not formula["steps"]:
         return said
-    noise = [Noise(mechanism, Fraction(size)) for mechanism, size, _ in formula["atoms"]]
+    noise = [Noise(mechanism, Fraction(size)) for mechanism, size, *_ in formula["atoms"]]
     units = [
-        Fraction(1, 1 << FRACTION_BITS) if is_real else Fraction(1) for _, _, is_real in formula["atoms"]
+        Fraction(1, 1 << FRACTION_BITS) if is_real else Fraction(1) for _, _, is_real, *_ in formula["atoms"]
     ]
-    rests = _ranges(formula["steps"], atoms, [Fraction(0)] * len(atoms), units)
+    free = [(-_FAR, _FAR)] * len(atoms)
+    rests = _ranges(formula["steps"], atoms, [Fraction(0)] * len(atoms), units, free)
     most = max((one.rests.bit_count() for one in rests.flat), default=1)
     chance = (1 - LEVEL) / max(1, most)
     reaches = [reach(one, chance) * unit for one, unit in zip(noise, units, strict=True)]
-    found = _ranges(formula["steps"], atoms, reaches, units)
+    possible = [(Fraction(low), Fraction(high)) for *_, low, high in formula["atoms"]]
+    found = _ranges(formula["steps"], atoms, reaches, units, possible)
+    said["cut"] = any(one.cut for one in found.flat)
     said["low"] = _nested(found, lambda one: _end(one.low, real, math.floor))
     said["high"] = _nested(found, lambda one: _end(one.high, real, math.ceil))
     return said
@@ -152,6 +199,7 @@ def _ranges(
     atoms: Sequence[NDArray[Any]],
     reaches: Sequence[Fraction],
     units: Sequence[Fraction],
+    possible: Sequence[tuple[Fraction, Fraction]],
 ) -> NDArray[Any]:
     starts = np.cumsum([0, *[np.size(atom) for atom in atoms]]).tolist()
     values: list[NDArray[Any]] = []
@@ -159,7 +207,8 @@ def _ranges(
         x = [values[arg] for arg in args]
         if name == "atom":
             which = int(attrs[0])
-            values.append(_of_atom(atoms[which], reaches[which], units[which], starts[which]))
+            drawn = _of_atom(atoms[which], reaches[which], units[which], starts[which])
+            values.append(_each(partial(_cut_to, *possible[which]), [drawn]))
         else:
             values.append(np.broadcast_to(_value(name, x, attrs), tuple(shape)))
     return values[-1]
@@ -169,6 +218,12 @@ def _of_atom(cells: NDArray[Any], far: Fraction, unit: Fraction, start: int) -> 
     flat = [int(cell) * unit for cell in np.asarray(cells).flat]
     ranges = [Range(cell - far, cell + far, 1 << start + place) for place, cell in enumerate(flat)]
     return _array(ranges, np.shape(cells))
+
+
+def _cut_to(low: Fraction, high: Fraction, one: Range) -> Range:
+    """Return what of a range is possible."""
+    ends = min(max(one.low, low), high), min(max(one.high, low), high)
+    return Range(*ends, one.rests, one.cut or ends != (one.low, one.high))
 
 
 def _array(ranges: Sequence[Range], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -184,6 +239,10 @@ def _value(name: str, x: Sequence[NDArray[Any]], attrs: Sequence[str]) -> NDArra
     if name == "clip":
         low, high = map(read_number, attrs)
         return _each(lambda one: _rising(one, lambda end: min(max(end, low), high)), x)
+    if name == "divide" and attrs:
+        quotients = _each(_divide, x)
+        low, high = map(Fraction, attrs)
+        return _each(partial(_cut_to, low, high), [quotients])
     if name in _CELLS:
         return _each(_CELLS[name], x)
     if name == "sum":
@@ -204,13 +263,14 @@ def _each(work: Callable[..., Range], x: Sequence[NDArray[Any]]) -> NDArray[Any]
 
 def _made(low: Fraction, high: Fraction, *of: Range) -> Range:
     """Return a range with its ends outwards on the grid."""
-    rests = 0
+    rests, cut = 0, False
     for one in of:
-        rests |= one.rests
+        rests, cut = rests | one.rests, cut or one.cut
     return Range(
         max(-_FAR, Fraction(math.floor(low * _GRID), _GRID)),
         min(_FAR, Fraction(math.ceil(high * _GRID), _GRID)),
         rests,
+        cut,
     )
 
 
@@ -225,7 +285,7 @@ def _multiply(one: Range, other: Range) -> Range:
 
 def _divide(one: Range, other: Range) -> Range:
     if other.low <= 0:
-        return Range(-_FAR, _FAR, one.rests | other.rests)
+        return Range(-_FAR, _FAR, one.rests | other.rests, one.cut or other.cut)
     ends = [a / b for a in (one.low, one.high) for b in (other.low, other.high)]
     return _made(min(ends), max(ends), one, other)
 
@@ -252,14 +312,16 @@ def _outwards(one: Range, work: Callable[[Decimal], Decimal]) -> Range:
 
 
 def _exp(one: Range) -> Range:
-    within = Range(min(one.low, Fraction(_EXP_GREATEST)), min(one.high, Fraction(_EXP_GREATEST)), one.rests)
+    within = Range(
+        min(one.low, Fraction(_EXP_GREATEST)), min(one.high, Fraction(_EXP_GREATEST)), one.rests, one.cut
+    )
     return _outwards(within, lambda end: _DECIMAL.exp(max(end, Decimal(-200))))
 
 
 def _log(one: Range) -> Range:
     if one.low <= 0:
         high = _FAR if one.high <= 0 else max(Fraction(0), _log(Range(one.high, one.high)).high)
-        return Range(-_FAR, high, one.rests)
+        return Range(-_FAR, high, one.rests, one.cut)
     return _outwards(one, _DECIMAL.ln)
 
 

@@ -28,6 +28,11 @@ from privcompute.pages.making import PlanStep
 from privcompute.pages.noise import noise_of, noise_within
 from privcompute.pages.restricting import RestrictedSteps
 
+CUT = (
+    "intervals end at what is possible: a count is from 0 to the number of rows, a mean within the bounds of "
+    "its cells; a figure with noise may lie beyond"
+)
+"""What people read beside intervals of which something was cut off."""
 _ONE = 1 << FRACTION_BITS
 
 

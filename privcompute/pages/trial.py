@@ -90,6 +90,8 @@ class Beside:
     low: NDArray[np.float64] | None = None
     high: NDArray[np.float64] | None = None
     """Of a figure with noise, between what it lies without: NaN where nothing bounds it."""
+    cut: bool = False
+    """Whether an end lay beyond what is possible."""
 
     @property
     def difference(self) -> float:
@@ -133,10 +135,13 @@ def try_out(
         one = said[asked.name]
         clear = np.asarray(values[asked.value], np.float64)
         joint = _said(one["value"], clear.shape)
-        ends = (
-            [_said(one["interval"][end], clear.shape) for end in ("low", "high")] if "interval" in one else []
-        )
-        figures.append(Beside(asked.name, asked.receiver, one["axes"], clear, joint, noise_text(one), *ends))
+        low = high = None
+        cut = False
+        if "interval" in one:
+            low, high = (_said(one["interval"][end], clear.shape) for end in ("low", "high"))
+            cut = bool(one["interval"]["cut"])
+        how = noise_text(one)
+        figures.append(Beside(asked.name, asked.receiver, one["axes"], clear, joint, how, low, high, cut))
     kept = {name: value.shape for name, value in outputs.kept.items()}
     warnings = tuple(_too_large(plan, reach))
     return Trial(tuple(figures), kept, runs[0].rows, max(local.rounds), max(local.sent_bytes), warnings)

@@ -253,6 +253,7 @@ class Path:
             "not_before": 0,
             "expires": START_MS + TERM_MS,
             "quota_runs": 20,
+            "run_epsilon": 10**9,
             "min_group": 10,
             "policy": policy,
         }

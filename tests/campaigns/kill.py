@@ -262,6 +262,7 @@ class Scene:
                 "not_before": 0,
                 "expires": self._expires,
                 "quota_runs": 2,
+                "run_epsilon": 10**9,
                 "min_group": 5,
                 "policy": "",
             }

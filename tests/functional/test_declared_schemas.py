@@ -86,7 +86,7 @@ def test_a_thousand_columns_are_registered_also_by_whoever_was_interrupted(
         code=1,
     )
     assert "SCHEMA_NOT_SEALED" in refused
-    asked = ("--dataset", "bank/wide", "--column", "measure_000=aggregate-only", *TERMS)
+    asked = ("--dataset", "bank/wide", "--column", "measure_000=exact-aggregate", *TERMS)
     assert "bank/wide" in say(made, "bureau", "grant", "request", "bureau/early", *asked, code=1)
 
     said = say(made, "bank", "dataset", "register", "bank/wide", data, "--schema", schema_file)

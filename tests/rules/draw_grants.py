@@ -45,6 +45,7 @@ def request(dice: Dice) -> Drawn:
         "expires": model.time + dice.pick((HOUR_MS, 10 * DAY_MS, 60 * DAY_MS, 60 * DAY_MS)),
         "quota_runs": dice.chance.randint(1, 4),
         "min_group": dice.chance.randint(1, 10),
+        "run_epsilon": dice.pick((10**9, 10**9, 3 * 10**9, 10**8, 0)) if dice.often(0.98) else 10**12 + 1,
         "policy": _policy(dice),
     }
     if dice.often(0.03):
@@ -100,6 +101,7 @@ def narrower(dice: Dice, grant: Grant) -> dict[str, Any]:
         "expires": dice.model.time + dice.pick((-1, 0, 1, HOUR_MS, DAY_MS)),
         "quota_runs": dice.chance.randint(0, terms["quota_runs"] + 1),
         "min_group": terms["min_group"] + dice.chance.randint(-1, 2),
+        "run_epsilon": terms["run_epsilon"] // 2 + dice.pick((-1, 0, 1, 10**9)),
         "partner_versions": dice.chance.randint(0, 4),
         "policy": _policy(dice),
     }

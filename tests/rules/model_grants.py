@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.rules.base import ANY, DAY_MS, distinct
 from tests.rules.model_datasets import Dataset, Datasets
-from tests.rules.terms import MIN_GROUP_MAX, NAMES, USES, Terms, too_wide
+from tests.rules.terms import MIN_GROUP_MAX, NAMES, RUN_EPSILON_MAX, USES, Terms, too_wide
 
 DECIDE_MS = 30 * DAY_MS
 TERM_MAX_MS = 315_576_000_000
@@ -95,6 +95,7 @@ class Requests(Datasets):
         expires: int,
         quota_runs: int,
         min_group: int,
+        run_epsilon: int,
         policy: str,
     ) -> None:
         """Ask for the use of a dataset."""
@@ -126,6 +127,7 @@ class Requests(Datasets):
         self.must(0 <= not_before < expires, "BAD_TERM")
         self.must(1 <= quota_runs <= RUNS_MAX, "BAD_QUOTA")
         self.must(1 <= min_group <= MIN_GROUP_MAX, "BAD_MIN_GROUP")
+        self.must(0 <= run_epsilon <= RUN_EPSILON_MAX, "BAD_EPSILON")
         self._can_answer(policy)
         eligible = [name for name in source.approvers if self._may_approve(name, source, org)]
         self.must(len(eligible) >= source.threshold, "THRESHOLD_OUT_OF_REACH")
@@ -142,6 +144,7 @@ class Requests(Datasets):
             "expires": expires,
             "quota_runs": quota_runs,
             "min_group": min_group,
+            "run_epsilon": run_epsilon,
             "partner_versions": PARTNER_VERSIONS_MAX,
             "policy": policy,
         }

@@ -48,6 +48,8 @@ class Job:
     roots: tuple[bytes, ...]
     membership: dict[str, list[str]]
     """Who learns which rows of each input's dataset are joined."""
+    epsilon: dict[str, int]
+    """What each input's account is charged, in 10^-9."""
     state: str
     deadline: int
     since: int
@@ -89,7 +91,7 @@ class Job:
         return Use(
             self.id, item["grant"], self.initiator, spec["program"], spec["purpose"], spec["profile"],
             spec["min_group"], item["dataset"], item["version"], item["columns"], self.parties,
-            tuple(spec["receivers"]), item["name"], self.membership,
+            tuple(spec["receivers"]), item["name"], self.membership, self.epsilon,
         )  # fmt: skip
 
     @property
@@ -164,7 +166,8 @@ class Jobs(Accounts):
         self.must(self.has(org, "user"), "ORG_ROLE_MISSING")
         encoded = encode_value(spec)
         self.need(len(encoded) <= SPEC_BYTES_MAX, "SPEC_TOO_LONG")
-        membership = self._spec(spec, org)["membership"]
+        follows = self._spec(spec, org)
+        epsilon = {name: charge["epsilon"] for name, charge in follows["charges"].items()}
         ident = sha256(encoded).hexdigest()
         self.must(ident not in self.jobs, "JOB_EXISTS")
         mine = [job for job in self.jobs.values() if job.initiator == org and not job.final]
@@ -174,7 +177,7 @@ class Jobs(Accounts):
         grants = [self.grants.get(item["grant"]) for item in spec["inputs"]]
         owners = tuple(grant.owner if grant else "" for grant in grants)
         roots = tuple(self.versions[g.dataset][g.version - 1].root if g else b"" for g in grants)
-        job = Job(ident, spec, org, owners, roots, membership, "", 0, 0, 0, self.time)
+        job = Job(ident, spec, org, owners, roots, follows["membership"], epsilon, "", 0, 0, 0, self.time)
         self.reach("grants")
         self.guard_all(job, range(len(grants)), "proposed")
         for grant in job.grants:

@@ -37,6 +37,8 @@ class Use:
     """Of the input."""
     membership: Mapping[str, Sequence[str]]
     """Who learns which rows of each input's dataset are joined."""
+    epsilon: Mapping[str, int]
+    """What each input's account is charged, in 10^-9."""
 
 
 class Uses(Requests):
@@ -207,6 +209,7 @@ class Uses(Requests):
         yield unless(set(terms["receivers"]).issuperset(use.receivers), "RECEIVER_NOT_GRANTED")
         told = {*terms["membership"], grant.owner}
         yield unless(told.issuperset(use.membership[use.name]), "MEMBERSHIP_NOT_GRANTED")
+        yield unless(use.epsilon[use.name] <= terms["run_epsilon"], "EPSILON_NOT_GRANTED")
         runs = self.runs_of(grant.id)
         free = runs["used"] + runs["reserved"] < terms["quota_runs"]
         yield unless(free or self._holds_now(grant.id, use.job), "QUOTA_EXHAUSTED")

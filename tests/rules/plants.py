@@ -589,8 +589,8 @@ PLANTS: dict[str, Plant] = {
     ),
     "page-membership-forgotten": Plant(
         "jobs",
-        'memberships[job] = follows["membership"]',
-        'memberships[job] = {name: [] for name in follows["membership"]}',
+        '"membership": follows["membership"], "epsilon"',
+        '"membership": {name: [] for name in follows["membership"]}, "epsilon"',
         "a join tells others which rows are joined, of whom no grant was asked",
     ),
     "membership-unasked": Plant(
@@ -598,6 +598,18 @@ PLANTS: dict[str, Plant] = {
         'if org not in g["membership"] and org != g["owner"]:',
         'if org not in g["membership"] and org == "":',
         "a grant without membership lets a join tell which rows are joined",
+    ),
+    "epsilon-unasked": Plant(
+        "grants",
+        'if use["epsilon"][use["name"]] > g["run_epsilon"]:',
+        'if use["epsilon"][use["name"]] > RUN_EPSILON_MAX:',
+        "a job takes more epsilon than whoever approved the grant had read",
+    ),
+    "page-epsilon-forgotten": Plant(
+        "jobs",
+        '"epsilon": epsilons_of(follows)}',
+        '"epsilon": {name: 0 for name in follows["charges"]}}',
+        "noise is as weak as the proposer likes, of which no grant was asked",
     ),
     "retired-page-runs": Plant(
         "jobs",

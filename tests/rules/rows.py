@@ -114,7 +114,7 @@ class Rows(Governance):
         for job in self.jobs.values():
             disputes = self.disputes_of(job.id)
             rows["jobs", "specs", job.id] = job.spec
-            rows["jobs", "memberships", job.id] = job.membership
+            rows["jobs", "derived", job.id] = {"membership": job.membership, "epsilon": job.epsilon}
             rows["jobs", "jobs", job.id] = {
                 "id": job.id,
                 "program": job.spec["program"],

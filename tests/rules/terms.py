@@ -14,8 +14,10 @@ USES: Mapping[str, frozenset[str]] = {
     "encrypted-only": frozenset({"encrypted"}),
 }
 MIN_GROUP_MAX = 10**9
+RUN_EPSILON_MAX = 1_000 * 10**9
+"""In 10^-9."""
 LISTS = ("programs", "receivers", "co_parties", "membership")
-NUMBERS = ("not_before", "expires", "quota_runs", "min_group", "partner_versions")
+NUMBERS = ("not_before", "expires", "quota_runs", "min_group", "run_epsilon", "partner_versions")
 NAMES = frozenset({"columns", *LISTS, "profile", *NUMBERS, "policy"})
 Terms = Mapping[str, Any]
 
@@ -64,6 +66,10 @@ def _lower(before: Any, after: Any, _: Any) -> set[str]:
     return set() if 0 <= after <= before else {"NOT_NARROWER"}
 
 
+def _epsilon(before: Any, after: Any, _: Any) -> set[str]:
+    return {"BAD_TERM"} if after < 0 else _lower(before, after, _)
+
+
 def _quota(before: Any, after: Any, _: Any) -> set[str]:
     return set() if 1 <= after <= before else {"NOT_NARROWER"}
 
@@ -92,6 +98,7 @@ _CHECKS: Mapping[str, Callable[[Any, Any, Any], set[str]]] = {
     "expires": _lower,
     "quota_runs": _quota,
     "min_group": _group,
+    "run_epsilon": _epsilon,
     "partner_versions": _quota,
     "policy": _policy,
 }

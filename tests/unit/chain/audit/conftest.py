@@ -121,6 +121,7 @@ class Story:
             "not_before": 0,
             "expires": START_MS + 86_400_000,
             "quota_runs": 2,
+            "run_epsilon": 10**9,
             "min_group": 10,
             "policy": "policy",
         }

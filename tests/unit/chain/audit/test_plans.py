@@ -82,6 +82,7 @@ def prepared(make_story: Any) -> Any:
             "not_before": 0,
             "expires": START_MS + 9 * DAY_MS,
             "quota_runs": 9,
+            "run_epsilon": 10**9,
             "min_group": 10,
         }
         assert not told.send("bank", "grants.request", id=f"bank/{org}", **terms, **fixed)

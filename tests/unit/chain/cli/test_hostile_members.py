@@ -107,6 +107,7 @@ MORE = {
     ],
     ("program", "check"): ["--org", EVIL, "--input", f"a={EVIL}@1"],
     ("dataset", "caps"): ["--epsilon", "1"],
+    ("grant", "narrow"): ["--runs", "1"],
     ("job", "preflight"): [
         *("--program", "private-join", "--purpose", "x", "--receiver", "x"),
         *("--input", "b=a/b", "--input", "c=a/c", "--profile", "x"),
@@ -195,7 +196,7 @@ def spoken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Spoken:
     save_key(Path("k.key"), PrivateKey.generate())
     Path("c.py").write_text("@export\ndef ping() -> int:\n    return 1\n")
     Path("page.py").write_text('"""Rows."""\n\n\ndef run(a):\n    release(count(a), to="bank", exact=True)\n')
-    needs = '"""Rows."""\n\n\ndef run(a):\n    release(count(a, by=a.x), to="bank", exact=True)\n'
+    needs = '"""Rows."""\n\n\ndef run(a):\n    release(count(a.x == "y"), to="bank", exact=True)\n'
     Path("needs.py").write_text(needs)
     Path("library.py").write_text("def one() -> int:\n    return 1\n")
     said, header = Spoken(), ToyChain().ledger.head_header

@@ -84,6 +84,7 @@ NUMBERS = [
     "threshold",
     "registered_at",
     "quota_runs",
+    "run_epsilon",
     "partner_versions",
     "used",
     "reserved",

@@ -142,7 +142,7 @@ def test_sizes_of_joins_and_what_stays_shares_are_charged_to_nobody() -> None:
             "bins of loans.free",
         ),
         ('release(sum(loans.free), to="x", noise=laplace(epsilon=1))', "loans.free, whose schema"),
-        ('release(mean(loans.free), to="x", noise=gaussian(epsilon=1, delta=0.01))', "loans.free, whose"),
+        ('release(mean(loans.free), to="x", noise=gaussian(epsilon=1, delta=0.001))', "loans.free, whose"),
     ],
 )
 def test_a_job_on_a_domain_that_is_not_registered_is_refused_by_its_name(line: str, named: str) -> None:
@@ -157,13 +157,29 @@ def test_a_job_on_a_domain_that_is_not_registered_is_refused_by_its_name(line: s
         ("laplace(epsilon=0)", "NOISE: epsilon = 0; instead: an epsilon above 0"),
         ("laplace(epsilon=-1)", "NOISE: epsilon = -1; instead: an epsilon above 0"),
         ("laplace(epsilon=11)", "NOISE: epsilon = 11; instead: an epsilon above 0, at most 10"),
-        ("gaussian(epsilon=1, delta=0)", "NOISE: delta = 0; instead: a delta between 0 and 1"),
-        ("gaussian(epsilon=1, delta=1)", "NOISE: delta = 1; instead: a delta between 0 and 1"),
+        (
+            "gaussian(epsilon=1, delta=0)",
+            "NOISE: delta = 0, the chance that noise hides nobody; instead: a delta",
+        ),
+        ("gaussian(epsilon=1, delta=0.5)", "NOISE: delta = 0.5, .*; instead: a delta above 0, at most 0.001"),
+        ("gaussian(epsilon=1, delta=1/999)", "NOISE: delta = 1/999, .* at most 0.001"),
     ],
 )
 def test_noise_that_hides_nobody_is_refused_by_its_number(noise: str, code: str) -> None:
     with pytest.raises(PageRefused, match=code):
         facts(f'release(sum(loans.amount), to="x", noise={noise})', takes="loans")
+
+
+def test_what_is_not_registered_is_refused_at_the_line_of_its_release() -> None:
+    first = 'release(count(loans), to="x", exact=True)\n    '
+    for line in (
+        'release(sum(loans.free), to="x", noise=laplace(epsilon=1))',
+        'release(count(loans, by=bins(loans.free)), to="x", exact=True)',
+    ):
+        with pytest.raises(PageRefused, match=r"^page.py:\d+:5: DOMAIN_NOT_REGISTERED") as caught:
+            facts(first + line)
+        written = page(first + line).splitlines()[caught.value.diagnostics[0].line - 1]
+        assert written.strip() == line
 
 
 def test_noise_without_rows_behind_it_is_refused() -> None:

@@ -197,9 +197,20 @@ def test_the_statement_says_what_joining_tells_and_to_whom_of_three_or_more() ->
 
 def test_the_statement_says_of_exact_figures_and_of_no_others_what_their_differences_tell() -> None:
     page = '"""How many."""\n\n\ndef run(people):\n    release(count(people), to="bank", {}, name="n")\n'
-    said = "Exact figures of groups of rows that differ by fewer rows than the minimum group are not shown"
+    said = "Exact counts and sums of groups of rows that differ by fewer rows than the minimum group are not"
     assert said in trace(page.format("exact=True")).leakage
     assert said not in trace(page.format("noise=laplace(epsilon=0.5)")).leakage
+
+
+def test_the_statement_promises_of_figures_that_need_plain_nothing_that_holds_of_sums_alone() -> None:
+    page = '"""A figure."""\n\n\ndef run(people):\n    release({}, to="bank", exact=True, name="n")\n'
+    told = trace(page.format("greatest(people.age)")).leakage
+    assert "Exact figures that need plain of a column may tell single cells of it" in told
+    assert "nothing hides these: people.age." in told
+    assert "Exact counts and sums hide" not in told
+    both = page + '    release(sum(people.age), to="bank", exact=True, name="m")\n'
+    assert "Exact counts and sums hide" in trace(both.format("greatest(people.age)")).leakage
+    assert "need plain" not in trace(page.format("sum(people.age)")).leakage
 
 
 LOOP = (

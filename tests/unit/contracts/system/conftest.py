@@ -191,6 +191,7 @@ class World:
             "not_before": 0,
             "expires": START_MS + 30 * DAY_MS,
             "quota_runs": 2,
+            "run_epsilon": 10**9,
             "min_group": 10,
             "policy": "",
         }

@@ -137,6 +137,8 @@ def test_an_undecided_request_expires_and_can_no_longer_be_approved(world: World
         ({"expires": START_MS + 4_000 * DAY_MS}, "BAD_TERM"),
         ({"quota_runs": 0}, "BAD_QUOTA"),
         ({"quota_runs": 1_000_001}, "BAD_QUOTA"),
+        ({"run_epsilon": -1}, "BAD_EPSILON"),
+        ({"run_epsilon": 10**12 + 1}, "BAD_EPSILON"),
         ({"min_group": 0}, "BAD_MIN_GROUP"),
         ({"policy": "none"}, "POLICY_UNKNOWN"),
     ],
@@ -164,6 +166,8 @@ NARROWER = [
     {"not_before": START_MS + DAY_MS},
     {"expires": START_MS + DAY_MS},
     {"quota_runs": 1},
+    {"run_epsilon": 0},
+    {"run_epsilon": 10**9 - 1},
     {"min_group": 50},
     {"co_parties": []},
     {"membership": ["bureau"]},
@@ -183,6 +187,7 @@ WIDER = [
     {"expires": START_MS + 60 * DAY_MS},
     {"quota_runs": 3},
     {"quota_runs": 0},
+    {"run_epsilon": 10**9 + 1},
     {"min_group": 9},
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -58,6 +58,25 @@ def test_what_the_owner_changed_is_seen_at_the_next_phase(world: World, phase: s
     attempt = world.brink(phase)
     CHANGES[code](world)
     assert attempt() == code
+
+
+def noisy(world: World) -> dict[str, Any]:
+    """Return a job that takes an epsilon of 1 of each dataset."""
+    uses = {"id": "join", "income": "noisy"}
+    return world.spec(inputs=[world.use(f"bank/g-{name}", f"{name}/data", uses) for name in PARTIES])
+
+
+def test_a_run_takes_no_more_epsilon_than_whoever_approved_the_grant_had_read(world: World) -> None:
+    job = world.do("bank", "jobs.propose", spec=noisy(world))
+    _narrow(world, run_epsilon=10**9 - 1)
+    assert world.refusal("bank", "jobs.propose", spec=noisy(world)) == "EPSILON_NOT_GRANTED"
+    accepted = world.refusal("bureau/agent", "jobs.accept", job=job, plan=world.plan_of(job))
+    assert accepted == "EPSILON_NOT_GRANTED", "a grant that is narrowed meanwhile is asked again"
+
+
+def test_a_grant_that_allows_no_epsilon_lets_figures_without_noise_pass(world: World) -> None:
+    _narrow(world, run_epsilon=0)
+    world.job_at("accepted")
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -166,6 +185,7 @@ def test_the_guard_can_be_asked_without_a_transaction(world: World) -> None:
             "version": 1,
             "name": "d1",
             "membership": {"d1": ["bank"]},
+            "epsilon": {"d1": 0},
         },
         **{"columns": {"age": "plain"}, "participants": ["bank"], "receivers": ["bank"], "inputs": []},
     }

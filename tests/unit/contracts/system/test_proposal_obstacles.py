@@ -10,8 +10,9 @@ import pytest
 from chain.client.answers import RpcError
 from chain.primitives.values import Value
 from privcompute.cli.proposal_facts import ask_guards, hypothetical, read_facts
-from privcompute.job.proposal import membership_obstacles, proposal_obstacles, what_is_left
+from privcompute.job.proposal import following_obstacles, proposal_obstacles, what_is_left
 from privcompute.job.view import job_id_of, parse_spec
+from privcompute.pages.derived import Following
 from tests.unit.contracts.system.founding import Refused
 from tests.unit.contracts.system.test_readme import (
     CASES,
@@ -62,35 +63,34 @@ class NodeOfWorld:
             raise RpcError(-32000, "refused", data) from None
 
 
-def followed(world: World, raw: Any, by: str) -> dict[str, list[str]]:
-    """Return who learns which rows of each input are joined, as it follows of the page."""
+def followed(world: World, raw: Any, by: str) -> Following:
+    """Return what grants are asked of a job, as it follows of the page."""
     inputs = [
         {name: one[name] for name in ("name", "dataset", "version")} | {"columns": list(one["columns"])}
         for one in raw["inputs"]
     ]
     asked = {"id": raw["program"], "inputs": inputs, "parameters": raw["parameters"], "initiator": by}
     try:
-        return dict(world.ask("programs.derive", **asked)["membership"])
+        found = world.ask("programs.derive", **asked)
     except Refused:
-        return {}
+        return Following({}, {})
+    return Following(found["membership"], {name: one["epsilon"] for name, one in found["charges"].items()})
 
 
 async def preflight(
-    world: World, raw: Any, by: str = "bank", over: dict[str, list[str]] | None = None
+    world: World, raw: Any, by: str = "bank", over: Following | None = None
 ) -> tuple[list[Any], list[str], Any]:
     """Return what is found before a proposal, what only the proposal would tell, and the facts."""
     client: Any = NodeOfWorld(world)
     spec = parse_spec(job_id_of(raw), raw)
     facts = await read_facts(client, spec, by)
-    told = over if over is not None else followed(world, raw, by)
-    found = [*proposal_obstacles(spec, facts), *membership_obstacles(spec, facts, told)]
-    denied, unsaid = await ask_guards(client, spec, facts, found, told)
+    follows = over if over is not None else followed(world, raw, by)
+    found = [*proposal_obstacles(spec, facts), *following_obstacles(spec, facts, follows)]
+    denied, unsaid = await ask_guards(client, spec, facts, found, follows)
     return [*found, *denied], unsaid, facts
 
 
-async def codes(
-    world: World, raw: Any, by: str = "bank", over: dict[str, list[str]] | None = None
-) -> set[str]:
+async def codes(world: World, raw: Any, by: str = "bank", over: Following | None = None) -> set[str]:
     found, _, _ = await preflight(world, raw, by, over)
     assert all(one.do or one.says for one in found)
     return {one.code for one in found}
@@ -128,10 +128,11 @@ async def test_every_code_of_the_guard_of_a_grant_is_found_before_a_proposal(wor
         elif name == "participants":
             parties: Any = spec["participants"]
             parties[2] = {"org": "rival", "role": "owner", "agent_key": parties[2]["agent_key"]}
-        elif name not in ("initiator", "membership"):
+        elif name not in ("initiator", "membership", "epsilon"):
             spec[name] = value
-    told: Any = over.get("membership")
-    assert code in await codes(world, spec, by, told)
+    told = {"membership", "epsilon"} & over.keys()
+    follows = Following(over.get("membership", {}), over.get("epsilon", {})) if told else None
+    assert code in await codes(world, spec, by, follows)
 
 
 async def test_everything_in_the_way_is_told_at_once_and_once(world: World) -> None:

@@ -261,7 +261,8 @@ def use(world: World) -> Args:
         name: spec[name] for name in ("program", "purpose", "profile", "min_group", "parameters", "inputs")
     }
     named = {"job": "none", "grant": "bank/g-bureau", "initiator": "bank", "participants": list(PARTIES)}
-    told = {"membership": {f"d{place}": list(PARTIES) for place in range(len(PARTIES))}}
+    names = [f"d{place}" for place in range(len(PARTIES))]
+    told = {"membership": {name: list(PARTIES) for name in names}, "epsilon": dict.fromkeys(names, 0)}
     asked = {**plain, **named, **told, **spec["inputs"][1], "receivers": ["bank"]}
     return {"id": "bank/g-bureau", "use": asked, "phase": "proposed"}
 
@@ -745,6 +746,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("grants.request", "UNKNOWN_PROFILE"): Case(args={"profile": "rot13"}),
     ("grants.request", "BAD_TERM"): Case(args={"expires": 1}),
     ("grants.request", "BAD_QUOTA"): Case(args={"quota_runs": 0}),
+    ("grants.request", "BAD_EPSILON"): Case(args={"run_epsilon": -1}),
     ("grants.request", "BAD_MIN_GROUP"): Case(args={"min_group": 0}),
     **policies("grants.request", lambda name: {"policy": name}),
     ("grants.request", "THRESHOLD_OUT_OF_REACH"): Case(
@@ -1130,6 +1132,7 @@ GUARD: dict[str, tuple[Callable[[World], object] | None, Args]] = {
     "CO_PARTY_NOT_GRANTED": (None, {"participants": ["bank", "bureau", "rival"]}),
     "RECEIVER_NOT_GRANTED": (None, {"receivers": ["bureau"]}),
     "MEMBERSHIP_NOT_GRANTED": (None, {"membership": {"d1": ["rival"]}}),
+    "EPSILON_NOT_GRANTED": (None, {"epsilon": {"d1": 10**9 + 1}}),
     "QUOTA_EXHAUSTED": (
         lambda w: put(w, "grants", "standing", "bank/g-bureau", used=2, revealed=2),
         {},

@@ -138,6 +138,7 @@ class Large:
             not_before=0,
             expires=self.world.time + 300 * DAY_MS,
             quota_runs=1_000_000,
+            run_epsilon=10**12,
             min_group=10**9,
             policy="rules",
         )

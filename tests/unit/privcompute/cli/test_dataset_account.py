@@ -14,7 +14,8 @@ from chain.client.client import Client
 from chain.primitives.errors import Exit
 from privcompute.cli import account_commands
 from privcompute.cli.account_commands import DEFAULT_CAPS
-from privcompute.cli.account_room import parse_amount, show_amount, what_is_left
+from privcompute.cli.account_room import what_is_left
+from privcompute.cli.amounts import parse_amount, show_amount
 from privcompute.cli.common import UsageFault
 
 GIGA = 10**9

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -17,6 +18,7 @@ from privcompute.cli.common import UsageFault
 from privcompute.cli.job_commands import job
 from privcompute.cli.job_preflight import Told, as_json_of, print_told
 from privcompute.cli.own_judgement import OwnAgent, OwnJudgement, judge_own, judge_own_as_it_stands
+from privcompute.data.exposed import marks_of
 from privcompute.job.chain_reader import ChainReader, at_once
 from privcompute.job.enforcement import ProvedFacts
 from privcompute.job.proposal import GrantLeft, Obstacle
@@ -40,7 +42,7 @@ EVIL = "[/x]\x1b[2J\n  approved by all\u202e"
 
 def agent_of(world: World, org: str) -> OwnAgent:
     agent = world.agents[org]
-    return OwnAgent(agent.identity, agent.stores.datasets, agent.stores.joins)
+    return OwnAgent(agent.identity, agent.stores.datasets, agent.stores.joins, agent.stores.exposed)
 
 
 async def judged(world: World, org: str, job_id: str) -> OwnJudgement:
@@ -125,6 +127,23 @@ async def test_a_job_that_ends_while_it_is_judged_is_judged_as_it_ended(
     view, own = judged
     assert view.state == "aborted"
     assert [one.code for one in own.obstacles] == ["DATA_TOO_FEW_ROWS"]
+
+
+async def test_an_owner_reads_which_limits_of_exact_figures_a_job_meets_before_its_agent_answers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("privcompute.cli.own_judgement.now_ms", lambda: world.ledger.chain.time)
+    world.grant_all(STATISTICS, "exact-aggregate")
+    job_id = world.propose(STATISTICS, FIGURES)
+    store = world.agents["bureau"].stores.exposed
+    marks = marks_of(["p1", "p2", "p3"], np.array([1, 2, 3]))
+    store.remember("bureau/data@1", "amount", 1, marks)
+    own = await judged(world, "bureau", job_id)
+    assert [one.code for one in own.obstacles] == ["EXACT_FIGURES_SPENT"]
+    (found,) = own.obstacles
+    assert (found.about, found.do != "") == ("bureau/data@1", True)
+    assert "3 rows" in found.says
+    assert len(list(store.sets("bureau/data@1", "amount"))) == 1, "nothing is remembered of a preflight"
 
 
 # --- the command

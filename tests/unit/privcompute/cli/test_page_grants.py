@@ -32,11 +32,13 @@ def run(loans, people, *, least=1000, column="age"):
     release(mean(rows.people[column]), to="bank", noise=laplace(epsilon=1), name="age")
     release(count(rows, by=rows.people.home), to="bank", exact=True, name="by home")
 '''
+NOISY = PAGE.replace("epsilon=1)", "epsilon=epsilon)").replace('column="age"', 'column="age", epsilon=1')
 LOANS = [column("id", "text", "identifier"), column("amount", "integer"), column("rate", "decimal")]
 PEOPLE = [
     column("id", "text", "identifier"),
     column("age", "integer", low="0", high="120"),
     column("income", "decimal"),
+    column("height", "decimal", low="0", high="3"),
     column("home", "category", categories=["own", "rent"]),
     column("seen", "timestamp"),
 ]
@@ -59,12 +61,16 @@ class Chain:
             given: dict[str, Value] = {"id": f"{owner}/{dataset}", "schema": seal_of(columns)}
             given |= {"root": sha256(dataset.encode()).digest(), "size_bucket": "", "description": ""}
             self.call(owner, "datasets", "register", approvers=[owner], threshold=1, **given)
-        seq = self.call("bank", "programs", "propose", id="ages", source=PAGE, reason="")
+        self.adopt("ages", PAGE)
+        self.adopt("noisy", NOISY)
+        self.speaker = "bank"
+
+    def adopt(self, name: str, source: str) -> None:
+        seq = self.call("bank", "programs", "propose", id=name, source=source, reason="")
         voted: Any = self.chain.entry("programs", "proposals", seq)
         for org in ("city", "registry"):
             self.call(org, "programs", "approve", seq=seq, hash=voted["hash"])
         self.call("bank", "programs", "commit", seq=seq)
-        self.speaker = "bank"
 
     def call(self, org: str, contract: str, method: str, **args: Value) -> Any:
         return self.chain.as_(org).call(contract, method, gas=10**7, **args)
@@ -101,13 +107,18 @@ def chain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Chain:
         result = made.call(made.speaker, contract, method, **args)
         return Receipt(bytes(32), 7, 0, "ok", "", encode_value(result), 0, ())
 
-    for name, answer in {"state": state, "entries": entries, "head": head, "header": header}.items():
+    async def view(_: Client, contract: str, method: str, args: dict[str, Value]) -> Any:
+        return made.chain.view(contract, method, **args)
+
+    answers: dict[str, Any] = {"state": state, "entries": entries, "head": head, "header": header}
+    for name, answer in (answers | {"view": view}).items():
         monkeypatch.setattr(Client, name, answer)
     monkeypatch.setattr(grant_commands, "send", send)
     monkeypatch.setattr("privcompute.cli.common.time.time_ns", lambda: made.chain.time * 1_000_000)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     (tmp_path / "page.py").write_text(PAGE)
+    (tmp_path / "noisy.py").write_text(NOISY)
     return made
 
 
@@ -138,7 +149,7 @@ def test_a_request_for_a_page_asks_for_what_it_needs_and_no_more(chain: Chain, p
     said = ask(page=page)
     assert "it asks for exactly what page ages needs of city/people" in said
     grant = chain.grant("bank/p")
-    assert grant["columns"] == NEEDED
+    assert (grant["columns"], grant["run_epsilon"]) == (NEEDED, 10**9)
     assert (grant["programs"], grant["receivers"], grant["co_parties"]) == (["ages"], ["bank"], ["bank"])
     assert (grant["quota_runs"], grant["version"], grant["membership"]) == (1, 1, ["bank"])
     assert grant["asked_because"] == (
@@ -149,17 +160,18 @@ def test_a_request_for_a_page_asks_for_what_it_needs_and_no_more(chain: Chain, p
     )
     assert "exactly" in asked_for_loans
     assert chain.grant("bank/l")["columns"] == {"id": "join-only", "amount": "encrypted-only"}
+    assert chain.grant("bank/l")["run_epsilon"] == 0, "nothing of loans has a part in a figure with noise"
     assert chain.grant("bank/l")["membership"] == ["city"], "its owner learns which rows of others it shares"
 
 
 def test_parameters_decide_what_is_asked_for_and_are_said(chain: Chain) -> None:
-    ask("--set", "column=income", "--set", "least=0.5")
+    ask("--set", "column=height", "--set", "least=0.5")
     grant = chain.grant("bank/p")
-    assert "income" in grant["columns"]
+    assert "height" in grant["columns"]
     assert "age" not in grant["columns"]
     basis = read_basis(grant["asked_because"])
     assert basis is not None
-    assert basis.parameters == {"column": "income", "least": {"number": "1/2"}}
+    assert basis.parameters == {"column": "height", "least": {"number": "1/2"}}
 
 
 def test_more_than_a_page_needs_is_asked_for_with_a_reason_alone(chain: Chain) -> None:
@@ -223,7 +235,8 @@ def request_by_hand(chain: Chain, columns: dict[str, str], because: str = "", **
         "profile": "rep3",
         "not_before": 0,
     }
-    terms |= {"expires": chain.chain.time + DAY_MS, "quota_runs": 1, "min_group": 10, "policy": ""}
+    terms |= {"expires": chain.chain.time + DAY_MS, "quota_runs": 1, "min_group": 10}
+    terms |= {"run_epsilon": 10**9, "policy": ""}
     chain.call("bank", "grants", "request", **terms | over)
     chain.speaker = "city"
 
@@ -244,6 +257,7 @@ def test_a_wider_request_without_a_reason_is_not_approved(chain: Chain) -> None:
         NEEDED | {"age": "plain", "income": "encrypted-only"},
         receivers=["bank", "registry"],
         membership=["bank", "registry"],
+        run_epsilon=2_500_000_000,
         because=NAMED,
     )
     said = no("grant", "approve", "bank/p")
@@ -252,6 +266,7 @@ def test_a_wider_request_without_a_reason_is_not_approved(chain: Chain) -> None:
         "column income=encrypted-only, which its",
         "receiver registry, to whom",
         "membership registry, to whom its pages do not tell which rows are joined",
+        "epsilon 2.5 a run, where 1 is enough",
         "--as-needed",
     ):
         assert part in said
@@ -260,6 +275,7 @@ def test_a_wider_request_without_a_reason_is_not_approved(chain: Chain) -> None:
     assert "it asks for no more" in ok("grant", "approve", "bank/p", "--as-needed")
     agreed = chain.grant("bank/p")
     assert (agreed["columns"], agreed["receivers"], agreed["membership"]) == (NEEDED, ["bank"], ["bank"])
+    assert agreed["run_epsilon"] == 10**9
 
 
 def test_a_key_of_another_name_stands_for_the_id_of_a_page_that_names_no_datasets(chain: Chain) -> None:
@@ -277,6 +293,79 @@ def test_stricter_terms_that_leave_what_is_needed_are_approved(chain: Chain) -> 
     request_by_hand(chain, NEEDED | {"income": "plain"})
     ok("grant", "approve", "bank/p", "--terms", json.dumps({"columns": NEEDED}))
     assert chain.grant("bank/p")["columns"] == NEEDED
+
+
+def test_the_epsilon_of_a_run_follows_of_the_parameters_that_are_given(chain: Chain) -> None:
+    ask("--set", "epsilon=0.25", page="noisy.py")
+    assert chain.grant("bank/p")["run_epsilon"] == 250_000_000
+    assert "epsilon 2 a run, where 0.25 is enough" in no(
+        *("grant", "request", "bank/q", "--for", "noisy.py", "--dataset", "city/people", *INPUTS, *ASK),
+        *("--set", "epsilon=0.25", "--epsilon", "2"),
+    )
+
+
+@pytest.mark.parametrize("words", [("--epsilon", "0.1"), ("--terms", '{"run_epsilon": 0.1}')])
+@pytest.mark.usefixtures("chain")
+def test_an_owner_approves_less_epsilon_as_people_write_it(chain: Chain, words: tuple[str, ...]) -> None:
+    ask()
+    chain.speaker = "city"
+    said = ok("grant", "approve", "bank/p", *words, "--runs", "1")
+    assert chain.grant("bank/p")["run_epsilon"] == 100_000_000
+    assert "a run takes epsilon 0.1 of the account at most, 1 run 0.1" in said
+    assert "a run may take epsilon 0.1, and takes 1" in check("ages")
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("--epsilon", "much"), "--epsilon 'much': give a number from 0 to 1000"),
+        (("--epsilon", "-1"), "--epsilon '-1': give a number from 0 to 1000"),
+        (("--terms", '{"run_epsilon": 1001}'), "--terms run_epsilon '1001': give a number from 0 to 1000"),
+    ],
+)
+def test_an_epsilon_that_is_none_is_named_with_its_range(
+    chain: Chain, words: tuple[str, ...], part: str
+) -> None:
+    ask()
+    chain.speaker = "city"
+    assert part in no("grant", "approve", "bank/p", *words)
+
+
+@pytest.mark.usefixtures("chain")
+def test_a_request_by_hand_for_figures_with_noise_says_how_much() -> None:
+    words = ("grant", "request", "bank/p", "--dataset", "city/people", "--column", "age=aggregate-only")
+    said = no(*words, "--program", "ages", "--receiver", "bank", "--runs", "1", *ASK)
+    assert "--column age=aggregate-only is for figures with noise: say how much a run may take" in said
+
+
+def test_whoever_decides_reads_what_a_run_takes_and_what_is_left(chain: Chain) -> None:
+    ask("--runs", "2")
+    chain.speaker = "city"
+    chain.call("city", "accounts", "lower_caps", id="city/people", caps={"grantee_epsilon": 1_500_000_000})
+    for shown in (ok("grant", "show", "bank/p"), ok("grant", "approve", "bank/p")):
+        said = " ".join(shown.split())
+        for part in (
+            "a run takes epsilon 1 of the account at most, 2 runs 2",
+            "city/people epsilon 1 1.5",
+            "city/people exact figures of home 2 200",
+            "what is left is our node's word",
+        ):
+            assert part in said
+    (takes,) = json.loads(ok("grant", "show", "bank/p", "--json"))["takes"]
+    assert (takes["a_run"]["epsilon"], takes["left"]["epsilon"]) == (10**9, 1_500_000_000)
+
+
+def test_a_page_that_cannot_run_on_what_is_registered_is_refused_where_grants_are_asked_for(
+    chain: Chain,
+) -> None:
+    request = ("grant", "request", "bank/p", "--for", "ages", "--dataset", "city/people", *INPUTS, *ASK)
+    for said in (
+        no(*request, "--set", "column=income"),
+        no("program", "check", "ages", "--org", "bank", "--set", "column=income"),
+    ):
+        assert "page ages cannot run on what is registered" in said
+        assert "ages:8:5: DOMAIN_NOT_REGISTERED: noise covers a sum of people.income" in said
+    assert chain.grant("bank/p") is None
 
 
 def test_a_reason_in_words_is_read_and_may_be_approved(chain: Chain) -> None:
@@ -304,8 +393,8 @@ def test_a_basis_on_which_the_page_does_not_stand_is_no_reason(chain: Chain, bec
 
 
 def test_parameters_that_a_request_names_are_judged_with(chain: Chain) -> None:
-    named = Basis({"loans": ("bank/loans", 1), "people": ("city/people", 1)}, {"column": "income"})
-    columns = {"id": "join-only", "income": "aggregate-only", "home": "exact-aggregate"}
+    named = Basis({"loans": ("bank/loans", 1), "people": ("city/people", 1)}, {"column": "height"})
+    columns = {"id": "join-only", "height": "aggregate-only", "home": "exact-aggregate"}
     request_by_hand(chain, columns, because=named.text())
     assert "it asks for no more than" in ok("grant", "approve", "bank/p")
 
@@ -346,6 +435,7 @@ def test_a_basis_is_read_back_as_it_is_said() -> None:
 
 def test_a_grant_on_a_dataset_that_its_basis_does_not_name_needs_nothing() -> None:
     grant = {"dataset": "a/b", "version": 1, "columns": {"x": "plain"}, "receivers": [], "membership": []}
+    grant["run_epsilon"] = 0
     judged = compared(grant, [], Basis({}, {}), "")
     assert judged.refused
     assert judged.beyond == ("column x=plain, which its pages do not use",)

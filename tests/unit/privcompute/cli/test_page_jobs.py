@@ -150,7 +150,7 @@ NOISY = {
     "mechanism": "laplace",
     "epsilon": "0.5",
     "delta": "9.10e-13",
-    "interval": {"level": "0.95", "low": 1234560, "high": 1234574},
+    "interval": {"level": "0.95", "low": 1234560, "high": 1234574, "cut": False},
 }
 FIGURES = {
     "min_group": 12,
@@ -176,14 +176,19 @@ FIGURES = {
             **NOISY,
             "axes": [{"categories": ["own", "rent"], "of": "history.housing"}],
             "value": ["12.500000", "1.250000"],
-            "interval": {"level": "0.95", "low": ["11.500000", None], "high": ["13.500000", "8.000000"]},
+            "interval": {
+                "level": "0.95",
+                "low": ["11.500000", None],
+                "high": ["13.500000", "8.000000"],
+                "cut": False,
+            },
         },
         {
             "name": "turns",
             **NOISY,
             "axes": [{"size": 2}],
             "value": [1, 2],
-            "interval": {"level": "0.95", "low": None, "high": None},
+            "interval": {"level": "0.95", "low": None, "high": None, "cut": False},
         },
     ],
 }
@@ -213,6 +218,13 @@ def test_figures_with_noise_are_printed_with_their_intervals_on_80_columns(
         "not known",
     ):
         assert words in said
+    assert "intervals end at what is possible" not in said
+    cut = {
+        **FIGURES["figures"][-1],
+        "interval": {**NOISY["interval"], "low": [0, 0], "high": [2, 2], "cut": True},
+    }  # type: ignore[index,dict-item]
+    print_figures({**FIGURES, "figures": [cut]})
+    assert "intervals end at what is possible: a count is from 0" in capsys.readouterr().out
     assert said.count("laplace noise, epsilon 0.5, delta 9.10e-13") >= 2
     assert max(map(len, said.splitlines())) <= 80
 

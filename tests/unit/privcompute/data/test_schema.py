@@ -191,7 +191,7 @@ def test_a_declaration_that_says_nothing_is_refused_by_whoever_reads_it(over: di
 def test_a_schema_file_is_read_back_from_toml_and_json(tmp_path: Path) -> None:
     document = document_of(SCHEMA, FileDocument(delimiter="semicolon", encoding="gbk"))
     odd = {"income": ["a \u202e\n note"]}
-    (tmp_path / "s.toml").write_text(write_toml(document, odd, ["head"]), encoding="utf-8")
+    (tmp_path / "s.toml").write_text(write_toml(document, odd, ["head"], {}), encoding="utf-8")
     (tmp_path / "s.json").write_text(json.dumps(document), encoding="utf-8")
     for name in ("s.toml", "s.json"):
         assert load_schema(tmp_path / name) == (SCHEMA, FileDocument(delimiter="semicolon", encoding="gbk"))
@@ -202,7 +202,7 @@ def test_a_schema_file_is_read_back_from_toml_and_json(tmp_path: Path) -> None:
 def test_any_words_survive_a_schema_file(tmp_path_factory: pytest.TempPathFactory, words: list[str]) -> None:
     column = Column("x", "category", missing_spellings=tuple(words))
     path = tmp_path_factory.mktemp("s") / "s.toml"
-    path.write_bytes(write_toml(document_of(Schema((column,)), FileDocument()), {}, []).encode())
+    path.write_bytes(write_toml(document_of(Schema((column,)), FileDocument()), {}, [], {}).encode())
     assert load_schema(path)[0].columns == (column,)
 
 

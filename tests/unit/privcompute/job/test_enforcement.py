@@ -14,9 +14,10 @@ from privcompute.config import LocalPolicy
 from privcompute.data.datasets import LocalDataset
 from privcompute.data.schema import Schema
 from privcompute.data.sources import DataSource
-from privcompute.job.enforcement import JobRefusal, OwnFacts, ProvedFacts, check_job, check_membership
+from privcompute.job.enforcement import JobRefusal, OwnFacts, ProvedFacts, check_following, check_job
 from privcompute.job.profiles import RUN_WITH, check_runnable
 from privcompute.job.view import GrantedInput, JobSpec, JobView, Participant
+from privcompute.pages.derived import Following
 
 NOW = 1_000_000
 ROOT, PAGE, PLAN = b"r" * 32, b"p" * 32, b"q" * 32
@@ -73,6 +74,7 @@ GRANT: dict[str, Any] = {
     "membership": ["bank"],
     "receivers": ["bank"],
     "quota_runs": 2,
+    "run_epsilon": 500_000_000,
 }
 STANDING = {"status": "active", "used": 1, "reserved": 0, "revealed": 1}
 LOCAL = LocalDataset(
@@ -314,8 +316,16 @@ def test_who_learns_which_of_our_rows_are_joined_is_refused_unless_our_grant_nam
     """Whatever the ledger's guard said of it: the agent has derived it of the page itself."""
     shown = facts(grant={"membership": granted})
     if not stranger:
-        check_membership(shown, "bureau", told)
+        check_following(shown, "bureau", Following(told, {}))
         return
     with pytest.raises(JobRefusal, match="MEMBERSHIP_NOT_GRANTED") as caught:
-        check_membership(shown, "bureau", told)
+        check_following(shown, "bureau", Following(told, {}))
     assert caught.value.detail == {"grant": "bank/g-bureau", "org": stranger}
+
+
+def test_a_job_that_takes_more_epsilon_than_our_grant_lets_a_run_take_is_refused() -> None:
+    """Whatever the ledger's guard said of it, and whatever another input takes of its own account."""
+    check_following(facts(), "bureau", Following({}, {INPUT: 500_000_000, "another": 10**9}))
+    with pytest.raises(JobRefusal, match="EPSILON_NOT_GRANTED") as caught:
+        check_following(facts(), "bureau", Following({}, {INPUT: 500_000_001}))
+    assert caught.value.detail == {"grant": "bank/g-bureau", "allowed": "0.5", "asked": "0.500000001"}

@@ -108,6 +108,24 @@ def test_what_is_refused_is_not_remembered(tmp_path: Path) -> None:
     assert judged(tmp_path, range(11, 100)) == "", "far from the first, near to the one that was refused"
 
 
+def test_all_objections_are_told_at_once_and_nothing_of_them_is_remembered(tmp_path: Path) -> None:
+    """What an owner reads before its agent judges: the limits stay as they were."""
+    assert judged(tmp_path, range(100), groups=b"first") == ""
+    asked = exposure(tmp_path, figures=8, groups=b"second")
+    for _ in range(2):
+        found = asked.objections(100, table(), {WHOLE: np.arange(1, 100)})
+        assert [one.reason for one in found] == [
+            "EXACT_GROUPS_ASKED",
+            "EXACT_FIGURES_SPENT",
+            "EXACT_ROWS_TOO_NEAR",
+        ]
+    assert [one.reason for one in asked.objections(100, table(), {})] == [
+        "EXACT_GROUPS_ASKED",
+        "EXACT_FIGURES_SPENT",
+    ], "which rows join is not known before a first job"
+    assert judged(tmp_path, range(100), groups=b"first") == ""
+
+
 def test_two_joins_of_one_job_are_held_against_one_another(tmp_path: Path) -> None:
     uses = {"income": ExactUse(1, frozenset({WHOLE, "n:join2"}))}
     both = exposure(tmp_path, uses=uses)

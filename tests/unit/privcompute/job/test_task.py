@@ -147,6 +147,7 @@ class World:
                 "expires": self.ledger.chain.time + 600 * MINUTE_MS,
                 "quota_runs": 3,
                 "min_group": 5,
+                "run_epsilon": 10**10,
                 "policy": "",
             }
             self.ledger.do("bank", "grants", "request", **terms)

@@ -287,7 +287,7 @@ def test_a_result_says_which_figures_have_noise_and_how_much() -> None:
 
 
 FORMULAS = {
-    "a count": "count(rows)",
+    "a count": "count(rows.loans.rate > 2)",
     "a histogram": "count(rows, by=bins(rows.loans.amount, edges=[0, 500, 1000, 2000]))",
     "a sum of reals": "sum(clip(rows.loans.rate, 0, 4))",
     "a mean": "mean(rows.people.age)",
@@ -350,7 +350,60 @@ def test_what_no_interval_can_be_said_of_says_none() -> None:
         "    total = total * 2",
         told("total", LAPLACE),
     ]
-    assert figures(traced(*body), data())["it"]["interval"] == {"level": "0.95", "low": None, "high": None}
+    said = figures(traced(*body), data())["it"]["interval"]
+    assert said == {"level": "0.95", "low": None, "high": None, "cut": False}
+
+
+@pytest.mark.parametrize(
+    ("figure", "drawn", "low", "high"),
+    [
+        ("count(rows)", [-500], 0, 0),
+        ("count(rows)", [10**6], None, None),
+        ("sum(clip(rows.loans.rate, 0, 4))", [-(10**9)], 0, 0),
+        ("sum(clip(rows.loans.rate, -1, 4))", [-(10**9)], None, None),
+        ("mean(rows.loans.rate > 2)", [10**6, 3], 0, 1),
+        ("mean(clip(rows.loans.rate, 1, 4))", [10**9, 20], 0, 4),
+        ("mean(clip(rows.loans.rate, 1, 4), by=one_hot(rows.people.kind))", None, 0, 4),
+        ("sum(clip(rows.loans.rate, 1, 4)) / count(rows.loans.rate > 2)", [10**9, 20], 0, None),
+    ],
+)
+def test_intervals_are_cut_to_what_rows_can_give_and_say_so(
+    figure: str, drawn: list[int] | None, low: float | None, high: float | None
+) -> None:
+    plan = traced(told(figure, LAPLACE))
+    run = data().runs(plan)[0]
+    rows = joined(run)
+    formula = formula_of(plan, 0, run)
+    shapes = [plan.graph.cells[node].shape for node in sorted(noise.noise_of(plan, 0))]
+    sums = [np.full(_sizes(run, shape), 10**9) for shape in shapes]
+    if drawn is not None:
+        sums = [np.array(cell) for cell in drawn]
+    real = plan.graph.cells[plan.asked[0].value].kind == "real"
+    said = interval(formula, sums, real=real)
+    assert said["cut"] is True
+    ends = [np.ravel(_ends(said[end], math.nan)) for end in ("low", "high")]
+    if figure == "count(rows)" and low is None:
+        assert [end.tolist() for end in ends] == [[rows], [rows]], "no more than joined rows"
+    elif figure.startswith("sum(clip(rows.loans.rate, -1"):
+        assert [end.tolist() for end in ends] == [[-rows], [-rows]]
+    else:
+        assert low is None or ends[0].min() >= low
+        assert high is None or ends[1].max() <= high
+
+
+def test_an_interval_of_what_is_possible_is_not_cut() -> None:
+    plan = traced(told("count(rows)", LAPLACE))
+    run = data().runs(plan)[0]
+    far = noise.reach(noise.noise_of(plan, 0)[plan.asked[0].value], Fraction(1, 20))
+    said = interval(formula_of(plan, 0, run), [np.array(joined(run) // 2)], real=False)
+    middle = joined(run) // 2
+    wide = far > middle
+    assert said["cut"] is wide
+    assert (said["low"], said["high"]) == (max(0, middle - far), min(joined(run), middle + far))
+
+
+def _sizes(run: Any, shape: Any) -> tuple[int, ...]:
+    return tuple(size_of(run, size) for size in shape)
 
 
 def test_the_reach_of_noise_is_the_least_that_it_exceeds_with_a_chance() -> None:
@@ -429,3 +482,8 @@ def _once(add: Any) -> Any:
 def test_a_sensitivity_of_four_fifths_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(noise, "greatest", lambda *of: tuple(part * Fraction(4, 5) for part in greatest(*of)))
     assert not fits_laplace(noise_on_bins(LAPLACE), Fraction(4))
+
+
+def joined(run: Any) -> int:
+    """Return how many rows the join of a run has."""
+    return int(next(rows for name, rows in run.rows.items() if name.startswith("n:join")))
