@@ -52,18 +52,18 @@ ASSUMED = (
     "a dataset without --owner is taken to be of an organisation of the dataset's own name, which says "
     "nothing of what a receiver owns"
 )
-STARTER = '''"""How much people owe by kind of housing, for whoever asked: an example to change.
+STARTER = '''"""How many people owe by kind of housing, and how much, for whoever asked: an example to change.
 
 `loans` and `people` are datasets of two owners; `check` says what the page uses and what leaves, `run` tries
 it on files of your own.
 """
 
 
-def run(loans, people, *, receiver="regulator"):
+def run(loans, people, *, receiver="regulator", epsilon=1):
     rows = join(loans, people)
-    housing = rows.people.housing
-    release(count(rows, by=housing), to=receiver, exact=True, name="people by housing")
-    release(mean(rows.loans.amount, by=housing), to=receiver, exact=True, name="mean amount by housing")
+    housing, noise = rows.people.housing, laplace(epsilon=epsilon)
+    release(count(rows, by=housing), to=receiver, noise=noise, name="people by housing")
+    release(mean(clip(rows.loans.amount, 0, 20000)), to=receiver, noise=noise, name="mean amount")
 '''
 _file = click.argument("file", type=click.Path(path_type=Path))
 _parameters = click.option(

@@ -34,14 +34,15 @@ DEARER = {
     "jobs.propose (a policy)": 3.1,
     # Beside the grant: program, members and agents, and whether the policy can answer. The job's record says
     # when its join began, and whose runs returned.
-    # Grants are asked who learns which rows are joined, too.
-    "jobs.approve_reveal": 1.17,
-    "jobs.approve_reveal (a policy)": 1.24,
-    # A row counts what is asked, or changed, in a day; a request says why it asks for so much, and who learns
-    # which rows are joined.
-    "grants.request": 1.21,
-    "grants.request (a policy)": 1.21,
-    "grants.narrow": 1.16,
+    # Grants are asked who learns which rows are joined, and for how much epsilon, too.
+    "jobs.approve_reveal": 1.19,
+    "jobs.approve_reveal (a policy)": 1.26,
+    # A row counts what is asked, or changed, in a day; a request says why it asks for so much, who learns
+    # which rows are joined, and how much epsilon a run takes.
+    "grants.request": 1.22,
+    "grants.request (a policy)": 1.22,
+    "grants.approve": 1.11,
+    "grants.narrow": 1.17,
     # A row counts the proposals of the day, beside two proofs of possession; one kind lapses later.
     # And it is asked whether members replaced the proposer's keys in this very block.
     "governance.propose (an organisation)": 1.19,
@@ -64,8 +65,8 @@ NEW = {
     # The runs of three grants are used here, and no longer by the last binding, which costs as much less.
     # Each grant notes with what its version is joined, and the job what it asks of the joined rows; and the
     # program is asked whether it stands. What accounts reserve is spent.
-    "jobs.begin_join": 17_700,
-    "jobs.begin_join (a policy)": 17_700,
+    "jobs.begin_join": 17_750,
+    "jobs.begin_join (a policy)": 17_750,
 }
 """Calls that there were not before, and their gas."""
 

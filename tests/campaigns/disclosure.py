@@ -85,7 +85,7 @@ def tried(attack: Attack, trials: int, seed: int) -> Outcome:
 def table(outcomes: Sequence[Outcome]) -> str:
     """Return the outcomes as a table of a document."""
     lines = [
-        "| attack | the attacker knows | right | a guess is right | refused by |",
+        "| attack | the attacker knows | right | guess or ceiling | refused by |",
         "|---|---|---|---|---|",
     ]
     for one in outcomes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from live import ORGS, assent, assent_here
 from chain.cli.init import org_ports
 from chain.cli.layout import ConsortiumFolder
 from chain.primitives.errors import ConfigError
+from privcompute.cli.account_commands import DEFAULT_CAPS
 from privcompute.data.literals import TYPES
 from privcompute.data.normalisation import MEANINGS
 from privcompute.data.proposals import DOUBTS
@@ -98,7 +100,7 @@ def test_the_guide_for_data_owners_leads_from_a_file_with_faults_to_a_registered
     assert "bank/loans: account of version 1, with the default caps" in account
     assert "row 2" in said["assent dataset inspect"][0]
     assert "4 rows, 5 columns" in said["assent dataset register"][0]
-    assert "column income: 1 missing cells, rule mean" in said["assent dataset register"][0]
+    assert "column income: 1 missing cells, rule drop-row" in said["assent dataset register"][0]
     assert "4 rows match" in said["assent dataset check"][0]
     (judged,) = said["assent job preflight"]
     for words in ("at bank: 1 finding", "DATA_TOO_FEW_ROWS", "4 rows, the job needs 10", "4 different"):
@@ -113,11 +115,12 @@ def test_the_guide_for_requesters_leads_from_three_files_to_a_certified_result(t
     assert "100 rows, the job needs 105" in before
     assert "nothing is in its way" in after
     assert re.search("DATA_TOO_FEW_ROWS|EXACT_FIGU", said["assent job why"][0]), "whoever is first"
-    assert said["assent grant list"][-1].count("0+0 of 5") == 3
+    assert said["assent grant list"][-1].count("0+0 of 2") == 3
     assert "certified: " in said["assent job propose"][-1]
     (shown,) = said["assent job result"]
     assert re.search(r"^ people +90 *$", shown, re.MULTILINE)
-    assert re.search(r"^ own +\d{4}\.\d{6} *$", shown, re.MULTILINE)
+    assert re.search(r"^ own +-?\d+ +\d+ … \d+ *$", shown, re.MULTILINE)
+    assert re.search(r"^ mean income +-?[\d.]+ +[\d.]+ … [\d.]+ *$", shown, re.MULTILINE)
     assert "as committed on the ledger" in shown
 
 
@@ -173,6 +176,21 @@ def test_the_tables_of_the_guide_for_data_owners_name_every_doubt_step_type_and_
     words = [*DOUBTS, *MEANINGS, *TYPES, *SENSITIVITIES, *MISSING_RULES, *NUMBER_FORMATS, *DAY_FORMATS]
     assert [word for word in words if f"`{word}`" not in guide] == []
     assert [word for word in (*ENCODINGS, *DELIMITERS) if word not in guide] == []
+
+
+def test_the_page_of_what_figures_tell_has_the_figures_that_the_formula_gives() -> None:
+    """Whoever knows all other rows guesses one of two values right with a chance of e^epsilon / (1 + e^epsilon)."""
+    page = (REPOSITORY / "docs/what-figures-tell.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([0-9.]+) \| ([0-9.]+) \| ", page, re.MULTILINE)
+    assert [float(epsilon) for epsilon, _ in rows] == [0.1, 0.5, 1, 2, 3, 8]
+    for epsilon, said in rows:
+        unit = 10 ** len(said.partition(".")[2])
+        most = 100 / (1 + math.exp(-float(epsilon)))
+        assert float(said) == math.ceil(most * unit) / unit, epsilon
+    defaults = {name: DEFAULT_CAPS[name] / 10**9 for name in ("epsilon", "grantee_epsilon")}
+    assert defaults == {"epsilon": 8, "grantee_epsilon": 3}, (
+        "the page explains what holds where an owner set none"
+    )
 
 
 def test_the_page_for_authors_of_policies_has_an_example_that_passes_its_test(tmp_path: Path) -> None:

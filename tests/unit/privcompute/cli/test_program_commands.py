@@ -233,9 +233,11 @@ def test_the_guide_of_authors_runs_as_it_stands_up_to_the_vote(assent: Assent, t
     shown = [ok(assent(*words)) for words in ours]
     assert len(shown) == 5
     checked, whole, plain, grouped, named = shown
-    assert "loans.amount    exact-aggregate" in checked
+    assert "loans.amount    aggregate-only" in checked
+    assert "people.housing  exact-aggregate" in checked
     assert "#0 column(" in whole
     assert "6,100" in plain
+    assert "laplace noise, epsilon 1" in plain
     assert "hidden" in grouped
     assert "to bank" in named
     for command in commands:
