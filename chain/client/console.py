@@ -91,6 +91,18 @@ def _folded(line: str, width: int, under: int) -> str:
     return "\n".join(parts).replace("\0", " ")
 
 
+def _print_error(text: str) -> None:
+    """Print an error; on a terminal its lines are folded, further in than any line of ours begins."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        text = folded_lines(text, _terminal().width)
+    print_lines(text, err=True)
+
+
+def folded_lines(text: str, width: int) -> str:
+    """Return text whose lines go on between words within a width; a command stays in one piece."""
+    return "\n".join(_folded(line, width, 6) for line in text.split("\n"))
+
+
 def _terminal() -> Console:
     """Return where tables go: it is as wide now as COLUMNS or the terminal says, not as it was at first."""
     return Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -278,7 +290,7 @@ def reports_errors(command: F) -> F:
             if kwargs.get("as_json") and not isinstance(error, OutputFailed):
                 print_json({"error": {"code": error.code, "message": str(error)}})
             else:
-                print_lines(f"error [{error.code}]: {error}", err=True)
+                _print_error(f"error [{error.code}]: {error}")
             sys.exit(error.exit)
 
     return wrapped  # type: ignore[return-value]

@@ -55,6 +55,7 @@ def _column(column: Column, cells: NDArray[Any]) -> InputColumn:
         column.name,
         column.type,
         "plain",
+        missing=column.missing,
         categories=column.categories,
         edges=column.edges,
         low=column.low,

@@ -100,7 +100,7 @@ def test_the_guide_for_data_owners_leads_from_a_file_with_faults_to_a_registered
     assert "bank/loans: account of version 1, with the default caps" in account
     assert "row 2" in said["assent dataset inspect"][0]
     assert "4 rows, 5 columns" in said["assent dataset register"][0]
-    assert "column income: 1 missing cells, rule drop-row" in said["assent dataset register"][0]
+    assert "1 rows with missing cells were left out" in said["assent dataset register"][0]
     assert "4 rows match" in said["assent dataset check"][0]
     (judged,) = said["assent job preflight"]
     for words in ("at bank: 1 finding", "DATA_TOO_FEW_ROWS", "4 rows, the job needs 10", "4 different"):
@@ -179,7 +179,7 @@ def test_the_tables_of_the_guide_for_data_owners_name_every_doubt_step_type_and_
 
 
 def test_the_page_of_what_figures_tell_has_the_figures_that_the_formula_gives() -> None:
-    """Whoever knows all other rows guesses one of two values right with a chance of e^epsilon / (1 + e^epsilon)."""
+    """Whoever knows all other rows guesses one of two values with chance e^epsilon / (1 + e^epsilon)."""
     page = (REPOSITORY / "docs/what-figures-tell.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([0-9.]+) \| ([0-9.]+) \| ", page, re.MULTILINE)
     assert [float(epsilon) for epsilon, _ in rows] == [0.1, 0.5, 1, 2, 3, 8]

@@ -20,6 +20,7 @@ from chain.cli.ledger import spaced
 from chain.cli.status import _print_status
 from chain.client import console
 from chain.client.console import (
+    folded_lines,
     print_folded,
     print_json,
     print_lines,
@@ -295,3 +296,13 @@ def test_a_call_that_was_noted_is_told_on_standard_output_with_a_status_of_its_o
         command(as_json=as_json)
     assert ended.value.code == Exit.NOTED
     assert capsys.readouterr() == (said, "")
+
+
+def test_lines_of_an_error_go_on_between_words_further_in_and_commands_stay_whole() -> None:
+    first = "error [page_refused]: page.py:7:13: GROUP: groups are bits, one for each row; instead: one_hot"
+    second = "page.py:9:5: NOISE: ask: assent program check page.py --as consortium/bank --plan"
+    shown = folded_lines(f"{first}\n{second}", 60).split("\n")
+    assert " ".join(" ".join(shown).split()) == f"{first} {second}"
+    assert max(len(line) for line in shown if "assent program" not in line) <= 60
+    assert [line for line in shown if not line.startswith("      ")] == [shown[0], shown[2]]
+    assert sum("assent program check page.py --as consortium/bank --plan" in line for line in shown) == 1

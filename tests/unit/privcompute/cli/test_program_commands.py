@@ -34,6 +34,17 @@ def assent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Assent:
 DATA = ("--data", "loans=loans.csv", "--data", "people=people.csv")
 
 
+EXACT = '''"""How much people owe by kind of housing, without noise."""
+
+
+def run(loans, people, *, receiver="regulator"):
+    rows = join(loans, people)
+    housing = rows.people.housing
+    release(count(rows, by=housing), to=receiver, exact=True, name="people by housing")
+    release(mean(rows.loans.amount, by=housing), to=receiver, exact=True, name="mean amount by housing")
+'''
+
+
 def ok(result: Result) -> str:
     assert result.exit_code == 0, result.output + repr(result.exception)
     return result.output
@@ -42,7 +53,8 @@ def ok(result: Result) -> str:
 def test_a_new_page_is_checked_and_run(assent: Assent) -> None:
     assert "next: assent program check page.py" in ok(assent("new", "page.py"))
     checked = ok(assent("check", "page.py"))
-    assert "people.housing  exact-aggregate" in checked
+    assert "people.housing  aggregate-only" in checked
+    assert "loans    epsilon" in checked
     assert "Which rows are joined is told by no release" in checked
     assert "registered datasets may ask for more" in " ".join(checked.split())
     assert all(len(line) <= 80 for line in checked.splitlines())
@@ -71,7 +83,7 @@ def test_a_page_is_not_written_over_a_file(assent: Assent) -> None:
 
 
 def test_figures_stand_side_by_side_with_their_difference(assent: Assent) -> None:
-    ok(assent("new", "page.py"))
+    Path("page.py").write_text(EXACT)
     found = json.loads(ok(assent("run", "page.py", *DATA, "--json")))
     counts, means = found["figures"]
     assert counts["clear"] == counts["joint"] == ["17", "16", "17"]
@@ -85,7 +97,7 @@ def test_figures_stand_side_by_side_with_their_difference(assent: Assent) -> Non
 
 
 def test_small_groups_are_hidden_with_min_group(assent: Assent) -> None:
-    ok(assent("new", "page.py"))
+    Path("page.py").write_text(EXACT)
     found = json.loads(ok(assent("run", "page.py", *DATA, "--min-group", "17", "--json")))
     assert found["figures"][0]["joint"] == [None, None, None]
     assert found["figures"][0]["clear"] == ["17", "16", "17"]
@@ -125,7 +137,7 @@ def test_parameters_are_given_as_json_and_kept_exact(assent: Assent, tmp_path: P
 
 
 def test_costs_are_stated_for_rows(assent: Assent) -> None:
-    ok(assent("new", "page.py"))
+    Path("page.py").write_text(EXACT)
     rows = ("--rows", "loans=10000", "--rows", "people=20000", "--joined", "8000")
     found = json.loads(ok(assent("check", "page.py", *DATA, *rows, "--json")))
     stated = found["costs"]["rep3"]["stated"]
@@ -169,7 +181,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
 def test_what_is_wrong_is_named_with_a_remedy(
     assent: Assent, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
-    ok(assent("new", "page.py"))
+    Path("page.py").write_text(EXACT)
     page = (tmp_path / "page.py").read_text()
     (tmp_path / "broken.py").write_text('"""B."""\n\n\ndef run(loans):\n    while True:\n        pass\n')
     (tmp_path / "binary.py").write_bytes(b"\xff\xfe\x00")
@@ -189,7 +201,7 @@ def test_what_is_wrong_is_named_with_a_remedy(
 def test_a_figure_with_noise_is_shown_with_its_interval_beside_the_one_without(
     assent: Assent, tmp_path: Path
 ) -> None:
-    ok(assent("new", "page.py"))
+    Path("page.py").write_text(EXACT)
     page = (tmp_path / "page.py").read_text()
     noisy = page.replace('exact=True, name="people', 'noise=laplace(epsilon=10), name="people')
     assert noisy != page
@@ -209,7 +221,7 @@ def _columns(figure: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def test_a_schema_file_says_types_key_and_categories(assent: Assent, tmp_path: Path) -> None:
-    ok(assent("new", "page.py"))
+    Path("page.py").write_text(EXACT)
     columns: list[dict[str, Any]] = [
         {"name": "id", "type": "text", "sensitivity": "identifier"},
         {"name": "age", "type": "integer", "sensitivity": "personal"},
@@ -242,3 +254,37 @@ def test_the_guide_of_authors_runs_as_it_stands_up_to_the_vote(assent: Assent, t
     assert "to bank" in named
     for command in commands:
         assert command.split()[0] in program.commands, f"the guide types a command that is none: {command}"
+
+
+def test_what_no_job_can_run_is_warned_of_and_refused_where_files_say_what_is_declared(
+    assent: Assent, tmp_path: Path
+) -> None:
+    """It passed here and at the vote, and failed at the first job, with no line."""
+    page = EXACT.replace('exact=True, name="mean', 'noise=laplace(epsilon=1), name="mean')
+    (tmp_path / "page.py").write_text(page)
+    said = " ".join(ok(assent("check", "page.py")).split())
+    assert "warning: page.py:7: a job is refused unless categories of people.housing are registered" in said
+    assert "warning: page.py:8: a job is refused unless low and high of loans.amount are registered" in said
+    found = json.loads(ok(assent("check", "page.py", "--json")))
+    assert found["to_register"][-1] == "page.py:8: low and high of loans.amount"
+    refused = assent("check", "page.py", *DATA)
+    assert refused.exit_code != 0
+    assert "page.py:8:5: DOMAIN_NOT_REGISTERED: noise covers a sum of loans.amount" in refused.output
+    columns = [{"name": "id", "type": "text", "sensitivity": "identifier"},
+               {"name": "amount", "type": "integer", "low": "0", "high": "1000"}]  # fmt: skip
+    (tmp_path / "loans.json").write_text(json.dumps({"key": ["id"], "columns": columns}))
+    assert "warning" not in ok(assent("check", "page.py", *DATA, "--schema", "loans=loans.json"))
+
+
+def test_noise_on_a_column_that_is_filled_with_means_is_refused_by_that_cause(
+    assent: Assent, tmp_path: Path
+) -> None:
+    (tmp_path / "page.py").write_text(
+        '"""Rates."""\n\n\ndef run(loans):\n'
+        '    release(mean(clip(loans.rate, 0, 2)), to="city", noise=laplace(epsilon=1), name="rate")\n'
+    )
+    columns = [{"name": "id", "type": "text", "sensitivity": "identifier"},
+               {"name": "rate", "type": "decimal", "missing": "mean"}]  # fmt: skip
+    (tmp_path / "loans.json").write_text(json.dumps({"key": ["id"], "columns": columns}))
+    refused = assent("check", "page.py", *DATA[:2], "--schema", "loans=loans.json")
+    assert "page.py:5:5: NOISE_UNBOUNDED: the owner of loans.rate fills its missing cells" in refused.output
