@@ -34,7 +34,7 @@ BY_SUBJECT: tuple[Row, ...] = (
     ("grant", "grants.ballots", ("$",)),
     ("job", "jobs.jobs", ("$",)),
     ("job", "jobs.specs", ("$",)),
-    ("job", "jobs.memberships", ("$",)),
+    ("job", "jobs.derived", ("$",)),
     ("job", "jobs.certificates", ("$",)),
     ("job", "jobs.ends", ("$",)),
     ("job", "accounts.bookings", ("$",)),
