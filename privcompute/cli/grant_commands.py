@@ -326,6 +326,8 @@ def _print_charges(grant: Mapping[str, Any], judged: Judgement, left: Sequence[M
         print_folded("no figure with noise: a run takes no epsilon of the account")
     if judged.charges:
         print_charges("what its pages take", _charges(grant, judged), left, grant["grantee"])
+    if judged.epsilon > epsilon:
+        print_folded("its pages take more with these parameters: jobs take less by others, or are refused")
 
 
 async def _judged(

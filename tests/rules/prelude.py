@@ -92,7 +92,7 @@ def prelude(dice: Dice) -> Iterator[Step]:
                 receivers=["bank", "rival", "bureau"], co_parties=list(VOTERS),
                 membership=list(VOTERS) if dice.often(0.85) else ["bank"], profile="rep3", not_before=0,
                 expires=dice.model.time + 60 * DAY_MS, quota_runs=dice.chance.randint(2, 30), min_group=10,
-                run_epsilon=dice.pick((10**9, 10**9, 4 * 10**8)), policy=dice.pick(("", "", "p-yes")),
+                run_epsilon=dice.pick((4 * 10**9, 4 * 10**9, 10**9)), policy=dice.pick(("", "", "p-yes")),
             )  # fmt: skip
             source = dice.model.datasets[f"{owner}/data"]
             for voter in source.approvers[: source.threshold]:

@@ -312,6 +312,7 @@ def test_an_owner_approves_less_epsilon_as_people_write_it(chain: Chain, words: 
     said = ok("grant", "approve", "bank/p", *words, "--runs", "1")
     assert chain.grant("bank/p")["run_epsilon"] == 100_000_000
     assert "a run takes epsilon 0.1 of the account at most, 1 run 0.1" in said
+    assert "its pages take more with these parameters" in said
     assert "a run may take epsilon 0.1, and takes 1" in check("ages")
 
 
