@@ -132,7 +132,7 @@ def list_programs(session: Session, as_json: bool) -> None:
     if asked:
         waiting = [[one["seq"], one["id"], one["by"], votes_words(one["readiness"])] for one in asked]
         print_table("open proposals", ["#no.", "id", "by", "votes"], waiting)
-    print_text(word)
+    print_folded(word)
 
 
 @click.command("show")
@@ -170,7 +170,7 @@ def show(session: Session, which: str, with_page: bool, as_json: bool) -> None:
 def _print(found: dict[str, Any], facts: dict[str, Any], more: str) -> None:
     print_folded(f"{found['id']}: {more}; by {found['by']}", under=6)
     print_text(f"page {found['page'].hex()}")
-    print_folded(f"says: {facts['says']}", under=6)
+    print_folded(f"says: {' '.join(str(facts['says']).split())}", under=6)
     for name, value in facts["parameters"].items():
         print_folded(f"parameter {name}: {said_value(value)}, unless a job says otherwise", under=6)
     print_text("with its defaults, for any datasets:")

@@ -40,7 +40,7 @@ from privcompute.cli.grant_requests import (
 )
 from privcompute.cli.grant_usage import usage
 from privcompute.cli.grant_words import may_learn
-from privcompute.cli.page_needs import Judgement, judge
+from privcompute.cli.page_needs import Judgement, judge, read_basis
 from privcompute.data.declared import column_words
 from privcompute.data.schema import Column
 from privcompute.job.enforcement import ALLOWED_USES
@@ -185,6 +185,8 @@ def request(session: Session, grant_id: str, as_json: bool, **given: Any) -> Non
     )
     if asked.said:
         print_folded(asked.said, under=6)
+    if asked.epsilon:
+        print_text(f"a run may take epsilon {show_amount(asked.epsilon, EPSILON_DIGITS)} of the account")
     _print_columns(columns, run(_declared_of(session, args)))
 
 
@@ -440,7 +442,7 @@ def list_grants(session: Session, dataset_id: str | None, status: str | None, as
         for g in found
     ]
     print_table("grants", ["id", "dataset", "grantee", "purpose", "status", "runs", "expires"], rows)
-    print_text(word)
+    print_folded(word)
 
 
 @grant.command("show")
@@ -472,7 +474,9 @@ def show(session: Session, grant_id: str, as_json: bool) -> None:
     print_text(f"  {g['grantee']} may use {g['dataset']} version {g['version']} of {g['owner']}")
     print_text(f"  for {g['purpose']} ({g['legal_basis']})")
     if g["asked_because"]:
-        print_folded(f"  asked because: {g['asked_because']}", under=6)
+        basis = read_basis(g["asked_because"])
+        why = f"asked because: {g['asked_because']}" if basis is None else basis.said()
+        print_folded(f"  {why}", under=6)
     for line in judgement_lines(judged):
         print_folded(f"  {line}", under=6)
     print_text(f"  from {show_time(g['not_before']) or 'now'} until {show_time(g['expires'])} UTC")

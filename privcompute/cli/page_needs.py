@@ -21,7 +21,7 @@ from contracts.pages.facts import charges_as_formulas, charges_said
 from contracts.pages.faults import PageRefused
 from contracts.pages.limits import DATASETS_MAX, DEFAULT_PAGE_GAS, Gas
 from contracts.pages.page import Traced, page_hash, trace_whole
-from contracts.pages.parameters import as_value
+from contracts.pages.parameters import as_value, said_value
 from contracts.pages.plan import Plan
 from contracts.pages.releases import SHARES, least_constraint
 from contracts.pages.tables import DEFAULT_ID, DatasetSchema
@@ -61,6 +61,12 @@ class Basis:
         return _BASIS + json.dumps(
             {"inputs": inputs, "parameters": dict(self.parameters)}, separators=(",", ":"), ensure_ascii=False
         )
+
+    def said(self) -> str:
+        """Return it as people read it: 0.5 where the ledger has 1/2."""
+        inputs = [f"{name} = {dataset}@{version}" for name, (dataset, version) in self.inputs.items()]
+        given = [f"{name} = {said_value(value)}" for name, value in self.parameters.items()]
+        return f"its page is used with {', '.join(inputs)}; {', '.join(given) or 'its defaults'}"
 
 
 def read_basis(text: str) -> Basis | None:

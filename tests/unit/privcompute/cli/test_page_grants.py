@@ -245,7 +245,7 @@ def test_what_a_page_needs_is_approved_and_said_to_be_no_more(chain: Chain) -> N
     ask()
     chain.speaker = "city"
     shown = ok("grant", "show", "bank/p")
-    assert 'asked because: page with {"inputs"' in shown
+    assert "its page is used with loans = bank/loans@1, people = city/people@1; its defaults" in shown
     said = ok("grant", "approve", "bank/p")
     assert "it asks for no more than its pages need (1 page traced with what the request names)" in said
     assert chain.status("bank/p") == "active"
@@ -391,6 +391,15 @@ def test_a_basis_on_which_the_page_does_not_stand_is_no_reason(chain: Chain, bec
     said = no("grant", "approve", "bank/p")
     assert "asks for more than its pages need" in said
     assert chain.status("bank/p") == "requested"
+
+
+@pytest.mark.usefixtures("chain")
+def test_parameters_are_shown_as_people_write_them() -> None:
+    said = ask("--set", "epsilon=0.25", "--set", "least=0.5", page="noisy.py")
+    assert "a run may take epsilon 0.25 of the account" in said
+    shown = ok("grant", "show", "bank/p")
+    assert "people = city/people@1; epsilon = 0.25, least = 0.5" in shown
+    assert '{"number"' not in shown
 
 
 def test_parameters_that_a_request_names_are_judged_with(chain: Chain) -> None:
