@@ -6,20 +6,25 @@ import datetime
 import shlex
 import sys
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
+from chain.audit.expectation import Expectation
+from chain.audit.freshness import stale
+from chain.audit.heads import Heard, catch_up, gather_heads, reach_json, reach_text
 from chain.audit.package import build_package
 from chain.audit.records import Contents
 from chain.audit.report import package_rows, records_json
 from chain.audit.text import HEADING, csv_text, json_row, text_lines, utc
-from chain.audit.trail import Filters, TrailRow, trail
+from chain.audit.trail import Filters, Trail, read_trail
 from chain.audit.verify import Verdict, VerificationReport, verify, verify_bytes
+from chain.client.access import NodeAccess
+from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.client.options import NoSession, Session, run, session_options
-from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.errors import Exit, FileThere
 from chain.primitives.files import write_new
 from chain.primitives.words import counted
@@ -31,7 +36,22 @@ WORDS = {
     Verdict.UNREADABLE: "UNREADABLE",
     Verdict.FOREIGN: "OF ANOTHER CHAIN",
 }
+STALE, INCOMPLETE = 4, 5
+"""How a command ends whose answer is older, or reaches less far, than was asked for."""
 DAY_MS = 86_400_000
+heads_option = click.option(
+    "--head",
+    "heads",
+    metavar="URL",
+    multiple=True,
+    help="Ask this node, too, how far the chain is; a quorum of validators tells how fresh the answer is.",
+)
+max_age_option = click.option(
+    "--max-age",
+    type=click.IntRange(1),
+    metavar="SECONDS",
+    help=f"End with {STALE} if what is shown is not known to be so fresh.",
+)
 
 
 @click.group()
@@ -49,6 +69,8 @@ def audit() -> None:
 @click.option("--to", "end", metavar="H|TIME", help="Last height, or time; a day means until its end.")
 @click.option("--kind", "kinds", multiple=True, help="Only this event: Event or contract.Event.")
 @click.option("--org", "orgs", multiple=True, help="Only what this organisation did or is named in.")
+@heads_option
+@max_age_option
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True
 )
@@ -61,31 +83,43 @@ def show_trail(
     end: str | None,
     kinds: tuple[str, ...],
     orgs: tuple[str, ...],
+    heads: tuple[str, ...],
+    max_age: int | None,
     form: str,
     as_json: bool,
     session: Session,
 ) -> None:
     """Print every event of SUBJECT in order: when, who, what, why.
 
-    With a genesis (--genesis, or --as) every line is proved, and so is that none is missing. FOREIGN marks
-    the word of a contract that does not speak for SUBJECT: any contract may write into any history.
+    With a genesis (--genesis, or --as) every line is proved, and so is that none is missing up to the height
+    that is told. FOREIGN marks the word of a contract that does not speak for SUBJECT: any contract may write
+    into any history. A node may hold less than there is: with --head, name the nodes of other validators, and
+    with --max-age, how old the answer may be.
 
     \b
     assent audit trail dataset:bank/credit --as consortium/bank
     assent audit trail grant:bureau/g1 --as consortium/bank --from 2026-01-01 --kind GrantRevoked --format csv
     """
     filters = _filters(start, end, kinds, orgs)
-    rows, of = run(_rows(session, subject, filters))
+    found, of, heard = run(_trail(session, subject, filters, heads))
+    reach, rows = found.reach, found.rows
+    stale_why = heard.stale(reach, _now(), max_age)
     if as_json or form == "json":
-        print_json([json_row(row) for row in rows])
+        told = reach_json(reach) | heard.json(reach) | {"stale": stale_why, "events": of}
+        print_json({"subject": subject, **told, "rows": [json_row(row, reach.proved) for row in rows]})
     elif form == "csv":
-        print_lines(csv_text(rows), newline=False)
+        print_lines(csv_text(rows, reach.proved), newline=False)
     else:
         print_lines("\n".join([HEADING, *text_lines(rows)]))
-        proved = (
-            "each proved, none missing" if session.genesis else "as the node says; give --genesis for proof"
-        )
+    if not as_json and form != "json":
+        proved = "each proved, none missing" if reach.proved else "as the node says; give --genesis for proof"
         print_text(f"{summary(len(rows), of, filters)} ({proved})", err=True)
+        print_text(reach_text(reach), err=True)
+        for line in heard.lines(reach):
+            print_text(line, err=True)
+    if stale_why:
+        print_text(f"STALE: {stale_why}", err=True)
+        sys.exit(STALE)
 
 
 @audit.command("export")
@@ -93,11 +127,25 @@ def show_trail(
 @click.option("--from", "first", type=click.IntRange(0), default=0, help="First height.  [default: 0]")
 @click.option("--to", "last", type=click.IntRange(0), help="Last height.  [default: the newest certified]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write.")
+@heads_option
+@max_age_option
 @json_option
 @reports_errors
 @session_options
-def export(subject: str, first: int, last: int | None, output: Path, as_json: bool, session: Session) -> None:
+def export(
+    subject: str,
+    first: int,
+    last: int | None,
+    output: Path,
+    heads: tuple[str, ...],
+    max_age: int | None,
+    as_json: bool,
+    session: Session,
+) -> None:
     """Write SUBJECT's history with all its proofs into one file that anyone can verify offline.
+
+    With --head the file holds the statements of validators that tell how fresh it is. Nothing is written that
+    is older than --max-age allows.
 
     \b
     assent audit export dataset:bank/credit -o credit.audit --as consortium/bank
@@ -106,9 +154,14 @@ def export(subject: str, first: int, last: int | None, output: Path, as_json: bo
         raise NoSession("an export is checked before it is written: give --genesis FILE or --as ORGDIR")
     if output.exists():
         raise FileThere(f"{output}: exists already; evidence is never overwritten, name another file")
-    data = run(_export(session, subject, first, last))
+    data, notes = run(_export(session, subject, first, last, heads))
     report = verify_bytes(data, session.genesis)
     report.require()
+    if old := _stale(report, max_age):
+        for note in notes:
+            print_text(note, err=True)
+        print_text(f"STALE: {old}; nothing was written", err=True)
+        sys.exit(STALE)
     write_new(output, data)
     shown = {"file": str(output), "bytes": len(data), **_summary(report)}
     if as_json:
@@ -116,6 +169,8 @@ def export(subject: str, first: int, last: int | None, output: Path, as_json: bo
         return
     assert report.contents is not None
     print_text(f"{output}: {len(data)} bytes; {_about(report.contents)}")
+    for line in [_fresh(report), *notes]:
+        print_text(line)
     print_text(f"proofs: {_counts(report)}")
     print_text(f"next: assent audit verify {shlex.quote(str(output))} --genesis GENESIS")
 
@@ -125,27 +180,57 @@ def export(subject: str, first: int, last: int | None, output: Path, as_json: bo
 @click.option(
     "--genesis", type=click.Path(path_type=Path), required=True, help="Genesis file that you trust."
 )
+@click.option("--expect-subject", "subject", help="It must be about this subject.")
+@click.option("--from", "start", metavar="H|TIME", help="It must begin at this height or time, or before.")
+@click.option("--to", "end", metavar="H|TIME", help="It must reach this height or time, or beyond.")
+@click.option("--min-height", type=click.IntRange(0), help="It must reach this height.")
+@max_age_option
 @json_option
 @reports_errors
-def verify_file(file: Path, genesis: Path, as_json: bool) -> None:
+def verify_file(
+    file: Path,
+    genesis: Path,
+    subject: str | None,
+    start: str | None,
+    end: str | None,
+    min_height: int | None,
+    max_age: int | None,
+    as_json: bool,
+) -> None:
     """Check every proof in FILE, with no node and no network; exit 0 only if all hold.
 
     Pages of jobs are traced again: plan, uses and receivers must be those on the ledger. Keys that saw an
-    act before it was done are counted again from their transactions.
+    act before it was done are counted again from their transactions. Whoever gave you FILE chose its subject
+    and its heights, so say what you expect. It ends with 65 if a proof breaks, 74 if the file is damaged, 6
+    if it is of another chain, 4 if it is older than --max-age, 5 if it is about something else or reaches
+    less far.
 
     \b
     assent audit verify credit.audit --genesis consortium/genesis.json
+    assent audit verify credit.audit --genesis genesis.json --expect-subject dataset:bank/credit --from 0 \\
+        --to 2026-11-30 --max-age 86400
     """
     began = time.perf_counter()
     report = verify(file, genesis)
     took = time.perf_counter() - began
+    asked = Expectation(
+        subject, _moment("--from", start, last=False), _moment("--to", end, last=True), min_height
+    )
+    short = asked.lacking(report) if report.ok else ""
+    old = _stale(report, max_age) if report.ok else ""
     if as_json:
-        print_json(_summary(report) | {"seconds": round(took, 3)})
+        told = {"seconds": round(took, 3), "lacking": short, "stale": old}
+        print_json(_summary(report) | told | {"not_asked": asked.open(max_age)})
     else:
         _print_verdict(file, report)
         if report.ok:
             print_text(f"proofs: {_counts(report)}; {took:.2f} s")
-    sys.exit(EXITS[report.verdict])
+            if unasked := asked.open(max_age):
+                print_text(f"not asked, so not checked: {'; '.join(unasked)}")
+        for word, why in (("NOT WHAT WAS ASKED FOR", short), ("STALE", old)):
+            if why:
+                print_text(f"{word}: {why}", err=True)
+    sys.exit(EXITS[report.verdict] or (INCOMPLETE if short else STALE if old else 0))
 
 
 @audit.command("show")
@@ -175,21 +260,43 @@ def show_file(file: Path, genesis: Path, form: str) -> None:
     rows = package_rows(contents)
     if form == "json":
         print_json(
-            _summary(report) | {"rows": [json_row(row) for row in rows], "records": records_json(contents)}
+            _summary(report)
+            | {"rows": [json_row(row, True) for row in rows], "records": records_json(contents)}
         )
     elif form == "csv":
-        print_lines(csv_text(rows), newline=False)
+        print_lines(csv_text(rows, True), newline=False)
     else:
         print_lines(report.text, newline=False)
 
 
-async def _rows(session: Session, subject: str, filters: Filters) -> tuple[list[TrailRow], int]:
-    """Return the rows that the filters keep, and how many there are at these heights without the others."""
-    verifier = None if session.genesis is None else ProofVerifier(session.genesis)
+async def _trail(
+    session: Session, subject: str, filters: Filters, heads: tuple[str, ...]
+) -> tuple[Trail, int, Heard]:
+    """Return the trail that the filters keep, how many events there are without them, and what was heard.
+
+    Who else is asked is asked first: what the node shows afterwards should reach as far.
+    """
     heights = Filters(first=filters.first, last=filters.last)
     async with session.client() as client:
-        found = [row async for row in trail(client.proofs, subject, heights, verifier)]
-    return [row for row in found if row.matches(filters)], len(found)
+        heard = await _hear(session, client, heads)
+        if filters.last is None:
+            await catch_up(client.proofs, heard)
+        found = await read_trail(client.proofs, subject, heights, session.genesis)
+    kept = tuple([row for row in found.rows if row.matches(filters)])
+    return Trail(found.reach, kept), len(found.rows), heard
+
+
+async def _hear(session: Session, client: Client, heads: tuple[str, ...]) -> Heard:
+    """Ask the own node and others how far the chain is."""
+    if session.genesis is None:
+        return Heard((), ())
+    access = NodeAccess(ca=session.access.ca)
+    async with AsyncExitStack() as opened:
+        others = [
+            await opened.enter_async_context(Client(url, session.genesis, access=access)) for url in heads
+        ]
+        said, notes = await gather_heads([client, *others], session.genesis.chain_id)
+    return Heard(tuple(said), tuple(notes))
 
 
 def summary(kept: int, of: int, filters: Filters) -> str:
@@ -206,10 +313,17 @@ def summary(kept: int, of: int, filters: Filters) -> str:
     return f"no event {', '.join(asked)} among {counted(of, 'event')}"
 
 
-async def _export(session: Session, subject: str, first: int, last: int | None) -> bytes:
+async def _export(
+    session: Session, subject: str, first: int, last: int | None, heads: tuple[str, ...]
+) -> tuple[bytes, list[str]]:
+    """Return a package's bytes, and why nodes said nothing of the chain's head."""
     assert session.genesis is not None
     async with session.client() as client:
-        return await build_package(client.proofs, session.genesis, subject, first, last)
+        heard = await _hear(session, client, heads)
+        if last is None:
+            await catch_up(client.proofs, heard)
+        data = await build_package(client.proofs, session.genesis, subject, first, last, heard.said)
+    return data, list(heard.notes)
 
 
 def _filters(start: str | None, end: str | None, kinds: tuple[str, ...], orgs: tuple[str, ...]) -> Filters:
@@ -282,6 +396,16 @@ def _fresh(report: VerificationReport) -> str:
     if fresh.newest > contents.last:
         return f"when it was made, the chain had gone on to height {fresh.newest}, at {utc(fresh.as_of)} UTC"
     return f"at {utc(fresh.as_of)} UTC it held all there was, as a quorum of the validators stated"
+
+
+def _now() -> int:
+    return round(time.time() * 1_000)
+
+
+def _stale(report: VerificationReport, max_age: int | None) -> str:
+    """Return why a valid package is older than somebody allows, "" where it is not."""
+    assert report.contents is not None
+    return stale(report.freshness, report.contents.last, _now(), max_age)
 
 
 def _events(contents: Contents) -> str:

@@ -45,3 +45,20 @@ def judge_statements(
         if not signed.holds():
             raise ProofInvalid(f"head statements: the signature of {one.node.hex()[:16]} does not hold")
     return Freshness(max(one.height for one in statements), min(one.time for one in statements))
+
+
+def stale(fresh: Freshness | None, last: int, now: int, max_age: int | None) -> str:
+    """Return why what reaches height `last` is not known to be so fresh; "" where it is, or nobody asks.
+
+    `now` is in milliseconds since the epoch, `max_age` in seconds. A time ahead of ours is far away, too.
+    """
+    if max_age is None:
+        return ""
+    if fresh is None:
+        return "no quorum of validators said how far the chain is; name their nodes by --head"
+    if fresh.newest > last:
+        return f"it reaches height {last}, and the chain had gone on to height {fresh.newest}"
+    age = abs(now - fresh.as_of)
+    if age > 1_000 * max_age:
+        return f"what the validators said is {age // 1_000} s away from now, at most {max_age} s are allowed"
+    return ""

@@ -9,6 +9,7 @@ from typing import Any
 
 from chain.audit.container import pack_file
 from chain.audit.evidence import gather_evidence
+from chain.audit.heads import choose_quorum
 from chain.audit.records import (
     PACKAGE_VERSION,
     ExecutedProof,
@@ -25,19 +26,28 @@ from chain.audit.source import EvidenceSource
 from chain.ledger.block import SkipDecision
 from chain.ledger.genesis import Genesis
 from chain.primitives.certificate import Certificate, quorum
+from chain.primitives.headstatement import HeadStatement
 
 Records = Iterator[tuple[RecordKind, Any]]
 
 
 async def build_package(
-    source: EvidenceSource, genesis: Genesis, subject: str, first: int = 0, last: int | None = None
+    source: EvidenceSource,
+    genesis: Genesis,
+    subject: str,
+    first: int = 0,
+    last: int | None = None,
+    heads: Sequence[HeadStatement] = (),
 ) -> bytes:
     """Export a subject's history at heights first..last (default: all) as one file's bytes.
 
+    Of `heads`, statements that hold, the package has those of a quorum, if there is one.
     Raises SubjectUnknown, LimitError, and ProofInvalid when the source's answers do not fit together. The
     caller verifies the bytes before it hands them on (`chain.audit.verify`).
     """
-    return encode_package(await gather_evidence(source, genesis, subject, first, last))
+    parts = await gather_evidence(source, genesis, subject, first, last)
+    parts.statements = choose_quorum(heads, _keys_at(parts, parts.last))
+    return encode_package(parts)
 
 
 def encode_package(parts: PackageParts) -> bytes:
@@ -112,7 +122,9 @@ def _least(certificate: Certificate, needed: int) -> Certificate:
 
 
 def _quorum_at(parts: PackageParts, height: int) -> int:
-    firsts: Sequence[int] = [item.change.first for item in parts.sets]
-    at = bisect_right(firsts, height)
-    keys = parts.sets[at - 1].change.validators if at else parts.genesis.validator_keys
-    return quorum(len(keys))
+    return quorum(len(_keys_at(parts, height)))
+
+
+def _keys_at(parts: PackageParts, height: int) -> Sequence[bytes]:
+    at = bisect_right([item.change.first for item in parts.sets], height)
+    return parts.sets[at - 1].change.validators if at else parts.genesis.validator_keys

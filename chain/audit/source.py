@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from chain.ledger.block import EventEntry, Header, SkipDecision
-from chain.ledger.proof.proofs import ProvedHistory, ProvedReceipt, ProvedState, ProvedTransaction, SetChange
+from chain.ledger.block import EventEntry, SkipDecision
+from chain.ledger.proof.proofs import (
+    HeaderProof,
+    ProvedHistory,
+    ProvedReceipt,
+    ProvedState,
+    ProvedTransaction,
+    SetChange,
+)
 from chain.primitives.values import Value
 
 
@@ -15,8 +22,8 @@ class EvidenceSource(Protocol):
     async def head(self) -> int:
         """Return the highest height that can be proved."""
 
-    async def header(self, height: int) -> Header:
-        """Return a header, unproved; raise UnknownHeight."""
+    async def header_proof(self, height: int) -> HeaderProof:
+        """Return a header, which comes first in its proof, with that proof; raise UnknownHeight."""
 
     async def entries(
         self, subject: str, first: int, last: int, after: str | None

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
-from chain.audit.trail import TrailRow
+from chain.audit.trail import TrailRow, moment
 from chain.primitives.jsonvalue import BYTES_KEY
 from chain.primitives.visible import json_text, one_line
 
 FIELD_CHARS_MAX = 160
 FOREIGN = "FOREIGN"
 """What stands before an event of a contract that does not speak for the subject."""
-COLUMNS = ("height", "time", "org", "event", "foreign", "why", "call", "fields", "key", "tx_id", "subjects")
+COLUMNS = (
+    *("height", "time", "org", "event", "foreign", "why", "call", "fields"),
+    *("key", "tx_id", "subjects", "proved"),
+)
 
 
 def utc(time: int) -> str:
     """Return milliseconds since the epoch as "2026-01-31 12:00:00.000" in UTC."""
-    try:
-        moment = datetime.datetime.fromtimestamp(time / 1000, datetime.UTC)
-    except (OverflowError, ValueError, OSError):
-        return f"{time} ms"
-    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{time % 1000:03}"
+    return moment(time).removesuffix(" UTC")
 
 
 def shown(value: Any) -> str:
@@ -57,12 +55,13 @@ def text_lines(rows: Iterable[TrailRow], show: Callable[[Any], str] = shown) -> 
 HEADING = f"{'height':>8}  {'time (UTC)':<23}  {'who':<14} {'what':<32} why"
 
 
-def json_row(row: TrailRow) -> dict[str, Any]:
-    """Return a row as a JSON object, with its time as text too."""
-    return {**asdict(row), "time_utc": utc(row.time), "subjects": list(row.subjects)}
+def json_row(row: TrailRow, proved: bool) -> dict[str, Any]:
+    """Return a row as a JSON object, with its time as text too, and whether it is proved."""
+    said = {"time_utc": utc(row.time), "proved": proved, "subjects": list(row.subjects)}
+    return asdict(row) | said
 
 
-def csv_text(rows: Iterable[TrailRow]) -> str:
+def csv_text(rows: Iterable[TrailRow], proved: bool) -> str:
     """Return rows as CSV with a heading; cells that a spreadsheet would run as formulas are quoted."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -71,7 +70,7 @@ def csv_text(rows: Iterable[TrailRow]) -> str:
         fields = json_text(row.fields)
         mark = FOREIGN if row.foreign else ""
         said = (row.height, utc(row.time), row.org, row.event, mark, row.why, row.call, fields)
-        cells = (*said, row.key, row.tx_id, " ".join(row.subjects))
+        cells = (*said, row.key, row.tx_id, " ".join(row.subjects), "yes" if proved else "no")
         writer.writerow([_cell(cell) for cell in cells])
     return out.getvalue()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from chain.audit.source import EvidenceSource
 from chain.client.proofs import PAGE_ENTRIES, follow_sets
 from chain.ledger.block import EventEntry, transaction_id
+from chain.ledger.genesis import Genesis
 from chain.ledger.proof.proofs import ProvedState, ProvedTransaction
 from chain.ledger.proof.verifier import ProofVerifier
 from chain.ledger.pruned import UnknownHeight
@@ -80,32 +82,80 @@ class TrailRow:
         return not filters.orgs or bool(named & filters.orgs)
 
 
-async def trail(
-    source: EvidenceSource, subject: str, filters: Filters = Filters(), verifier: ProofVerifier | None = None
-) -> AsyncIterator[TrailRow]:
-    """Yield a subject's events in order; raise SubjectUnknown when it never had one.
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far an answer reaches: it has all of a chain from one height to another."""
 
-    With a verifier everything shown is proved, that no entry is missing included: it raises ProofInvalid
-    before the first row if the history does not hold, and at any row whose transaction does not.
+    chain_id: bytes
+    """b"" where no genesis says which chain is meant."""
+    first: int
+    last: int
+    time: int
+    """Of the header of `last`, milliseconds since the epoch."""
+    validators: tuple[bytes, ...]
+    """Who certifies that height; nobody where nothing is proved."""
+
+    @property
+    def proved(self) -> bool:
+        """Whether the genesis proves that height, and all that is shown with it."""
+        return bool(self.chain_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """A subject's events between two heights, and how far that reaches."""
+
+    reach: Reach
+    rows: tuple[TrailRow, ...]
+
+
+async def read_trail(
+    source: EvidenceSource, subject: str, filters: Filters = Filters(), genesis: Genesis | None = None
+) -> Trail:
+    """Return a subject's events in order; raise SubjectUnknown when it never had one.
+
+    With a genesis everything is proved, that no entry is missing and the times included: ProofInvalid is
+    raised where anything does not hold.
     """
     head = await source.head()
     last = head if filters.last is None else filters.last
     check_heights(filters.first, last, head)
+    verifier = None if genesis is None else ProofVerifier(genesis)
     if verifier is not None:
         await follow_sets(source, verifier)
-    lookup = _Lookup(source, subject, verifier)
-    seen = False
+    reach = await _reach(source, filters.first, last, verifier)
+    lookup = _Lookup(source, subject, verifier, genesis)
+    rows: list[TrailRow] = []
     async for entries in _pages(source, subject, filters.first, last, verifier):
-        for row in await lookup.rows(entries):
-            seen = True
-            if row.matches(filters):
-                yield row
-    if not seen and filters == Filters():
+        rows += await lookup.rows(entries)
+    if not rows and filters == Filters():
+        proved = "that is proved" if reach.proved else "as the node says; give --genesis for proof"
         raise SubjectUnknown(
-            f"{subject}: no event names it; subjects are dataset:OWNER/NAME, grant:REQUESTER/NAME, job:ID, "
-            "org:ID, program:ID, contract:ID, node:NAME, "
-            "proposal:NUMBER, params:limits, params:policy, params:terms"
+            f"{subject}: no event up to height {last}, {moment(reach.time)}, names it ({proved}); subjects "
+            "are dataset:OWNER/NAME, grant:REQUESTER/NAME, job:ID (all 64 digits), org:ID, program:ID, "
+            "contract:ID, node:NAME, proposal:NUMBER, params:limits, params:policy, params:terms"
         )
+    return Trail(reach, tuple([row for row in rows if row.matches(filters)]))
+
+
+async def _reach(source: EvidenceSource, first: int, last: int, verifier: ProofVerifier | None) -> Reach:
+    proof = await source.header_proof(last)
+    header = proof.headers[0]
+    if header.height != last:
+        raise ProofInvalid(f"header {last}: the node shows that of height {header.height} in its place")
+    if verifier is None:
+        return Reach(b"", first, last, header.time, ())
+    verifier.check_header(proof)
+    return Reach(verifier.chain_id, first, last, header.time, verifier.validators_at(last))
+
+
+def moment(time: int) -> str:
+    """Return milliseconds since the epoch as "2026-01-31 12:00:00.000 UTC"."""
+    try:
+        found = datetime.datetime.fromtimestamp(time / 1000, datetime.UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{time} ms"
+    return found.strftime("%Y-%m-%d %H:%M:%S.") + f"{time % 1000:03} UTC"
 
 
 def check_heights(first: int, last: int, head: int) -> None:
@@ -141,8 +191,11 @@ async def _pages(
 class _Lookup:
     """Finds out who caused each entry; remembers transactions of a page and organisations for good."""
 
-    def __init__(self, source: EvidenceSource, subject: str, verifier: ProofVerifier | None) -> None:
-        self._source, self._subject, self._verifier = source, subject, verifier
+    def __init__(
+        self, source: EvidenceSource, subject: str, verifier: ProofVerifier | None, genesis: Genesis | None
+    ) -> None:
+        self._source, self._subject = source, subject
+        self._verifier, self._genesis = verifier, genesis
         self._orgs: dict[bytes, str] = {}
         self._gate = asyncio.Semaphore(LOOKUPS_AT_ONCE)
 
@@ -170,8 +223,17 @@ class _Lookup:
 
     async def _row(self, entry: EventEntry, proved: ProvedTransaction | None) -> TrailRow:
         if proved is None:
-            header = await self._source.header(entry.height)
-            return make_row(self._subject, entry, header.time, GENESIS, b"", "")
+            time = (
+                (await self._source.header_proof(0)).headers[0].time
+                if self._genesis is None
+                else self._genesis.time
+            )
+            return make_row(self._subject, entry, time, GENESIS, b"", "")
+        if proved.header.headers[0].height != entry.height:
+            raise ProofInvalid(
+                f"transaction {entry.tx_id.hex()[:16]}: it caused an entry of height {entry.height}, the "
+                f"node shows its place at height {proved.header.headers[0].height}"
+            )
         body = proved.transaction.body
         org = await self._org(body.sender, entry.height)
         call = f"{body.contract}.{body.method}"
@@ -180,8 +242,8 @@ class _Lookup:
     async def _org(self, key: bytes, height: int) -> str:
         if key not in self._orgs:
             proved = await self._source.state("orgs", "keys", key.hex(), height)
-            if self._verifier is not None:
-                self._verifier.check_state(proved)
+            if self._verifier is not None and self._verifier.check_state(proved).height != height:
+                raise ProofInvalid(f"key {key.hex()[:16]}: the node shows its entry of another height")
             self._orgs[key] = org_of(proved, key)
         return self._orgs[key]
 

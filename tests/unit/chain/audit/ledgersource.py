@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from chain.client.proofs import PAGE_ENTRIES
-from chain.ledger.block import EventEntry, Header, SkipDecision
-from chain.ledger.proof.proofs import ProvedHistory, ProvedReceipt, ProvedState, ProvedTransaction, SetChange
+from chain.ledger.block import EventEntry, SkipDecision
+from chain.ledger.proof.proofs import (
+    HeaderProof,
+    ProvedHistory,
+    ProvedReceipt,
+    ProvedState,
+    ProvedTransaction,
+    SetChange,
+)
 from chain.ledger.proof.prover import Prover
 from chain.ledger.queries import Queries
 from chain.primitives.runtimeport import map_key, var_key
@@ -24,12 +31,9 @@ class LedgerSource:
             height -= 1
         return height
 
-    async def header(self, height: int) -> Header:
-        """Return a header; raise UnknownHeight, NotHeld."""
-        header = self._queries.header(height)
-        if header is None:
-            raise self._queries.pruned.missing_header(height)
-        return header
+    async def header_proof(self, height: int) -> HeaderProof:
+        """Return a header with its proof; raise UnknownHeight, NotHeld."""
+        return self._prover.header(height)
 
     async def entries(
         self, subject: str, first: int, last: int, after: str | None

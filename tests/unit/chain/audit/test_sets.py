@@ -9,10 +9,9 @@ import pytest
 
 from chain.audit.package import build_package
 from chain.audit.records import PackageParts
-from chain.audit.trail import trail
+from chain.audit.trail import read_trail
 from chain.audit.verify import Verdict, verify_bytes
 from chain.ledger.genesis import Limits
-from chain.ledger.proof.verifier import ProofVerifier
 from chain.ledger.testing import toy_key
 from chain.primitives.values import Value
 from tests.unit.chain.audit.forging import forgeries
@@ -79,8 +78,7 @@ def test_a_range_that_ends_before_a_change_does_not_need_it(moved: Any) -> None:
 
 def test_trails_follow_the_sets(moved: Any) -> None:
     async def rows() -> int:
-        found = trail(moved.source, "org:bank", verifier=ProofVerifier(moved.genesis))
-        return len([row async for row in found])
+        return len((await read_trail(moved.source, "org:bank", genesis=moved.genesis)).rows)
 
     assert asyncio.run(rows()) >= 2 * WINDOW
 

@@ -12,11 +12,10 @@ import pytest
 from chain.audit.package import build_package
 from chain.audit.records import PackageParts
 from chain.audit.skips import check_outcomes
-from chain.audit.trail import Filters, trail
+from chain.audit.trail import Filters, read_trail
 from chain.audit.verify import verify_bytes
 from chain.client.proofs import NodeProofs
 from chain.ledger.block import Batch, DecodedTransaction, Skip, TransactionBody, sign_transaction
-from chain.ledger.proof.verifier import ProofVerifier
 from chain.ledger.testing import toy_certificate, toy_decision, toy_key
 from chain.primitives.certificate import payload_digest
 from chain.primitives.codec import encode
@@ -95,8 +94,7 @@ def test_a_height_that_only_ends_the_package_comes_with_its_decision(skipped: An
 
 
 async def test_a_trail_shows_the_attempt_and_the_reason(skipped: Any) -> None:
-    verifier = ProofVerifier(skipped.genesis)
-    rows = [row async for row in trail(skipped.source, "org:bank", Filters(), verifier)]
+    rows = (await read_trail(skipped.source, "org:bank", Filters(), skipped.genesis)).rows
     (row,) = [row for row in rows if row.tx_id == skipped.skip.tx_ids[0].hex()]
     assert (row.event, row.why, row.fields["code"]) == ("orgs.Refused", REASON, "SKIPPED_BY_DECISION")
 

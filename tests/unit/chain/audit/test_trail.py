@@ -20,20 +20,20 @@ from chain.audit import cli
 from chain.audit.package import build_package
 from chain.audit.source import EvidenceSource
 from chain.audit.text import COLUMNS, HEADING, csv_text, json_row, shown, text_lines, utc
-from chain.audit.trail import Filters, SubjectUnknown, TrailRow, trail
+from chain.audit.trail import Filters, SubjectUnknown, TrailRow, read_trail
 from chain.audit.verify import verify_bytes
 from chain.client.answers import BadAnswer
 from chain.client.proofs import NodeProofs
-from chain.ledger.block import transaction_id
+from chain.ledger.block import header_hash, transaction_id
 from chain.ledger.genesis import save_genesis
 from chain.ledger.proof.proofs import ProvedHistory, ProvedTransaction
-from chain.ledger.proof.verifier import ProofVerifier
 from chain.ledger.pruned import UnknownHeight
-from chain.ledger.testing import START_MS, toy_genesis
+from chain.ledger.testing import START_MS, toy_genesis, toy_key
 from chain.primitives.codec import encode
 from chain.primitives.errors import Exit, LimitError, ProofInvalid
+from chain.primitives.headstatement import head_to_json, sign_head
 from chain.primitives.jsonvalue import from_json
-from chain.primitives.runtimeport import map_key
+from chain.primitives.runtimeport import map_key, var_key
 from tests.unit.chain.audit.ledgersource import LedgerSource
 from tests.unit.chain.fulldisk import full_disk
 
@@ -55,7 +55,7 @@ EVERYTHING = Filters()
 async def rows_of(
     source: EvidenceSource, subject: str, filters: Filters = EVERYTHING, **more: Any
 ) -> list[TrailRow]:
-    return [row async for row in trail(source, subject, filters, **more)]
+    return list((await read_trail(source, subject, filters, **more)).rows)
 
 
 async def test_a_trail_is_every_event_in_order_with_who_what_and_why(story: Any) -> None:
@@ -69,11 +69,10 @@ async def test_a_trail_is_every_event_in_order_with_who_what_and_why(story: Any)
 
 
 async def test_with_a_genesis_every_row_is_proved_and_none_is_missing(story: Any) -> None:
-    verifier = ProofVerifier(story.genesis)
     plain = await rows_of(story.source, "dataset:bank/credit")
-    assert await rows_of(story.source, "dataset:bank/credit", verifier=verifier) == plain
+    assert await rows_of(story.source, "dataset:bank/credit", genesis=story.genesis) == plain
     filters = Filters(first=plain[1].height, last=plain[-2].height)
-    assert await rows_of(story.source, "dataset:bank/credit", filters, verifier=verifier) == plain[1:-1]
+    assert await rows_of(story.source, "dataset:bank/credit", filters, genesis=story.genesis) == plain[1:-1]
 
 
 async def test_height_zero_and_refused_attempts_show_too(story: Any) -> None:
@@ -107,13 +106,13 @@ async def test_an_unknown_subject_is_named(story: Any) -> None:
 @pytest.mark.parametrize("proved", [True, False], ids=["proved", "the node's word"])
 async def test_a_height_above_the_newest_certified_one_is_named_with_it(story: Any, proved: bool) -> None:
     """A height too high was said to be a first one above the last, of heights that nobody had asked for."""
-    verifier = ProofVerifier(story.genesis) if proved else None
+    genesis = story.genesis if proved else None
     top = story.ledger.certified_height
     for filters, option in ((Filters(last=top + 1), "--to"), (Filters(first=top + 1), "--from")):
         with pytest.raises(UnknownHeight, match=rf"{option} {top + 1}: the newest certified height is {top}"):
-            await rows_of(story.source, "dataset:bank/credit", filters, verifier=verifier)
+            await rows_of(story.source, "dataset:bank/credit", filters, genesis=genesis)
     with pytest.raises(LimitError, match="--from 3: above --to 2"):
-        await rows_of(story.source, "dataset:bank/credit", Filters(first=3, last=2), verifier=verifier)
+        await rows_of(story.source, "dataset:bank/credit", Filters(first=3, last=2), genesis=genesis)
 
 
 class Hiding(LedgerSource):
@@ -134,13 +133,13 @@ class Swapping(LedgerSource):
 
 
 async def test_a_lying_node_is_caught(story: Any) -> None:
-    verifier = ProofVerifier(story.genesis)
+    genesis = story.genesis
     with pytest.raises(ProofInvalid, match="missing"):
-        await rows_of(Hiding(story.ledger.read, story.ledger.prove), "dataset:bank/credit", verifier=verifier)
+        await rows_of(Hiding(story.ledger.read, story.ledger.prove), "dataset:bank/credit", genesis=genesis)
     with pytest.raises(ProofInvalid, match="another one in its place"):
         await rows_of(Swapping(story.ledger.read, story.ledger.prove), "dataset:bank/credit")
     with pytest.raises(ProofInvalid):
-        await rows_of(story.source, "dataset:bank/credit", verifier=ProofVerifier(toy_genesis()))
+        await rows_of(story.source, "dataset:bank/credit", genesis=toy_genesis())
 
 
 FORGER = """
@@ -161,8 +160,8 @@ async def test_what_another_contract_says_of_a_subject_is_marked_as_foreign(make
     assert (rows[-1].org, rows[-1].fields["by"], rows[-1].foreign) == ("registry", "org:regulator", True)
     (line,) = [line for line in text_lines(rows) if "forger" in line]
     assert "registry       FOREIGN forger.GrantRevoked" in line
-    assert [row["foreign"] for row in csv.DictReader(io.StringIO(csv_text(rows)))][-1] == "FOREIGN"
-    assert json_row(rows[-1])["foreign"] is True
+    assert [row["foreign"] for row in csv.DictReader(io.StringIO(csv_text(rows, True)))][-1] == "FOREIGN"
+    assert json_row(rows[-1], True)["foreign"] is True
     data = await build_package(told.source, told.genesis, "grant:bureau/g1")
     report = verify_bytes(data, told.genesis)
     assert report.ok
@@ -187,7 +186,7 @@ def make_row(**over: Any) -> TrailRow:
 
 
 def test_csv_has_a_heading_and_runs_no_formula() -> None:
-    text = csv_text([make_row(why='=HYPERLINK("x")'), make_row(why='comma, "quote"\nline')])
+    text = csv_text([make_row(why='=HYPERLINK("x")'), make_row(why='comma, "quote"\nline')], False)
     table = list(csv.reader(io.StringIO(text)))
     assert tuple(table[0]) == COLUMNS
     assert table[1][COLUMNS.index("why")].startswith("'=")
@@ -195,7 +194,7 @@ def test_csv_has_a_heading_and_runs_no_formula() -> None:
 
 
 def test_json_rows_carry_time_as_number_and_text() -> None:
-    row = json.loads(json.dumps(json_row(make_row())))
+    row = json.loads(json.dumps(json_row(make_row(), True)))
     assert (row["time"], row["time_utc"]) == (START_MS, "2023-11-14 22:13:20.000")
 
 
@@ -218,7 +217,17 @@ class FakeClient:
         self.proofs = NodeProofs(self)
         self._read, self._prove = story.ledger.read, story.ledger.prove
         self._top = story.ledger.certified_height
+        self._story = story
         self.parts = 0
+        self.signer, self.clock, self.states = "bank-node", START_MS, self._top
+        """Whose node it is, what its clock shows, and the height that it states."""
+
+    async def page(self, path: str) -> dict[str, Any]:
+        assert path == "/head"
+        header = self._read.header(min(self.states, self._top))
+        chain_id = self._story.genesis.chain_id
+        key = toy_key(self.signer)
+        return head_to_json(sign_head(key, chain_id, self.states, header_hash(header), self.clock))
 
     async def request(self, rpc_method: str, **params: Any) -> Any:
         answer: Callable[..., Any] = getattr(self, f"_{rpc_method}")
@@ -254,8 +263,11 @@ class FakeClient:
         assert withProof
         return {"proof": encode(self._prove.receipt(bytes.fromhex(id))).hex()}
 
-    def _getState(self, contract: str, map: str, key: Any, height: int, withProof: bool) -> Any:  # noqa: A002
+    def _getState(self, contract: str, height: int, withProof: bool, **at: Any) -> Any:
         assert withProof
+        if "var" in at:
+            return {"proof": encode(self._prove.state(contract, var_key(at["var"]), height)).hex()}
+        map, key = at["map"], at["key"]  # noqa: A001
         place = tuple(from_json(key)) if isinstance(key, list) else from_json(key)
         return {"proof": encode(self._prove.state(contract, map_key(map, place), height)).hex()}
 
@@ -264,7 +276,7 @@ async def test_a_node_asked_by_rpc_gives_the_same_trail_page_by_page(story: Any)
     direct = await rows_of(story.source, "org:bank")
     assert await rows_of(NodeProofs(FakeClient(story)), "org:bank") == direct
     client = FakeClient(story)
-    assert await rows_of(NodeProofs(client), "org:bank", verifier=ProofVerifier(story.genesis)) == direct
+    assert await rows_of(NodeProofs(client), "org:bank", genesis=story.genesis) == direct
     assert client.parts > 1
 
 
@@ -280,7 +292,7 @@ async def test_rubbish_from_a_node_is_a_declared_error(answer: Any) -> None:
             return answer
 
     source = NodeProofs(Rubbish())
-    for ask in (source.header(1), source.entries("org:x", 0, 1, None), source.history("org:x", 0, 1)):
+    for ask in (source.header_proof(1), source.entries("org:x", 0, 1, None), source.history("org:x", 0, 1)):
         with pytest.raises(BadAnswer, match=r"127\.0\.0\.1:1: its answer to get"):
             await ask
 
@@ -317,7 +329,8 @@ def test_the_commands_show_export_and_verify(node: list[str]) -> None:
     rows = json.loads(
         invoke("trail", "dataset:bank/credit", *node, "--format", "json", "--kind", "GrantRevoked")
     )
-    assert [row["org"] for row in rows if isinstance(row, dict)] == ["bank"]
+    assert [row["org"] for row in rows["rows"]] == ["bank"]
+    assert all(row["proved"] for row in rows["rows"])
     assert "7 events, complete up to" in invoke("export", "dataset:bank/credit", "-o", "credit.audit", *node)
     assert "every proof holds" in invoke("verify", "credit.audit", "--genesis", "genesis.json")
     assert "What it cannot prove" in invoke("show", "credit.audit", "--genesis", "genesis.json")
