@@ -422,6 +422,15 @@ _OF_ROWS = (
 _OF_FIGURES = (
     _row("EXPOSED", "{by} could not read what it remembers of the rows of exact figures.", _LOOK),
     _row(
+        "DELTA_ABOVE_ROWS",
+        "{by} found that figures with noise of {dataset}, version {version}, would have a delta above one "
+        "over its rows in all, with those of earlier and open jobs.",
+        "ask for laplace noise, or for gaussian with a smaller delta; its owner sets caps of delta below one "
+        "over its rows (assent dataset caps --delta --grantee-delta)",
+        "dataset",
+        "version",
+    ),
+    _row(
         "EXACT_FIGURES_SPENT",
         "{by} found that exact figures of column {column} of {dataset}, version {version}, would be more "
         "than its rows allow, with those of earlier jobs.",

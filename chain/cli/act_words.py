@@ -14,7 +14,14 @@ from chain.client.client import Client
 
 TEXT_CHARS, LIST_ITEMS = 160, 32
 """What of a text, and of a list of names, is shown; what is longer is counted."""
-CAP_DIGITS: Mapping[str, int] = {"epsilon": 9, "grantee_epsilon": 9, "delta": 18, "figures": 0}
+CAP_DIGITS: Mapping[str, int] = {
+    "epsilon": 9,
+    "grantee_epsilon": 9,
+    "delta": 18,
+    "grantee_delta": 18,
+    "figures": 0,
+    "grantee_figures": 0,
+}
 """Cap of a disclosure account -> decimal places in which the ledger counts it."""
 
 

@@ -145,16 +145,19 @@ _REMEDIES: Mapping[str, str] = {
     "ACCOUNT_EPSILON": "what figures with noise may still give away is spent or held by open jobs: ask with "
     "a smaller epsilon, or ask the owner, who sets the caps; see: assent dataset account ID --grantee ORG",
     "ACCOUNT_DELTA": "the deltas of figures with noise come to what the account allows; the owner sets the "
-    "caps; see: assent dataset account ID",
+    "caps; see: assent dataset account ID --grantee ORG",
     "ACCOUNT_FIGURES": "as many figures of a column are released without noise as the account allows: ask "
-    "for noise, or ask the owner, who sets the caps; see: assent dataset account ID",
+    "for noise, or ask the owner, who sets the caps; see: assent dataset account ID --grantee ORG",
+    "TOO_MANY_RETURNS_TODAY": "24 jobs of this organisation held an account today and did not begin; "
+    "the count begins anew at midnight UTC. See why they ended: assent job why JOB",
     "ACCOUNT_EXISTS": "an account begins with this version, or a later one; see: assent dataset account ID",
     "VERSION_CHARGED": "figures of this version, or a later one, are in the account already; register a new "
     "version, and begin with that: assent dataset new-version",
     "TOO_MANY_ACCOUNTS": "a dataset has at most 256 accounts beside its first; register another dataset",
     "NO_REASON": "say why its rows tell nothing of the rows before: --because TEXT",
     "UNKNOWN_VERSION": "the dataset has no such version; see: assent dataset show ID",
-    "BAD_CAPS": "epsilon and grantee-epsilon lie in 0 to 1000, delta in 0 to 0.001, figures in 0 to 1000000",
+    "BAD_CAPS": "epsilon and grantee-epsilon lie in 0 to 1000, delta and grantee-delta in 0 to 0.001, "
+    "figures and grantee-figures in 0 to 1000000",
     "CAP_RAISED": "a cap rose meanwhile above what is given here; see: assent dataset account ID",
     "DATASET_NOT_ACTIVE": "its owner suspended or retired it; see: assent dataset show",
     "UNKNOWN_COLUMN": "the registered schema has no such column; see: assent dataset show",

@@ -30,8 +30,8 @@ _SAYS_MAX = 1_024
 SINGLE_USE: Mapping[str, str] = {
     "join-only": "join",
     "encrypted-only": "encrypted",
-    "aggregate-only": "noisy",
     "compare-only": "compare",
+    "aggregate-only": "noisy",
     "exact-aggregate": "aggregate",
     "plain": "plain",
 }

@@ -15,21 +15,22 @@ from contracts.pages.noised import NoisedSum, drawn_anew, noised_sums
 from contracts.pages.paying import Payer
 from contracts.pages.types import is_rows
 
-USES = ("join", "encrypted", "noisy", "compare", "aggregate", "plain")
-"""What is done with a column: `noisy`, a part in a figure with noise, `aggregate`, in an exact count or sum.
+USES = ("join", "encrypted", "compare", "noisy", "aggregate", "plain")
+"""What is done with a column: `compare`, its comparisons with another owner's are counted with noise;
+`noisy`, it has any part in a figure with noise; `aggregate`, in an exact count or sum.
 
 Constraints of grants cover them as `grants.USES` says.
 """
 COVERS: Mapping[str, tuple[str, ...]] = {
     "plain": USES,
     "join-only": ("join",),
-    "exact-aggregate": ("aggregate", "noisy", "encrypted"),
-    "compare-only": ("compare", "noisy", "encrypted"),
-    "aggregate-only": ("noisy", "encrypted"),
+    "exact-aggregate": ("aggregate", "noisy", "compare", "encrypted"),
+    "aggregate-only": ("noisy", "compare", "encrypted"),
+    "compare-only": ("compare", "encrypted"),
     "encrypted-only": ("encrypted",),
 }
 """The uses that a constraint of a grant covers."""
-STRICTEST = ("join-only", "encrypted-only", "aggregate-only", "compare-only", "exact-aggregate", "plain")
+STRICTEST = ("join-only", "encrypted-only", "compare-only", "aggregate-only", "exact-aggregate", "plain")
 """Constraints in the order in which the least one for given uses is looked for."""
 NOISED = "noised"
 """The mechanism of a release that follows from sums with noise alone."""
@@ -40,7 +41,7 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
     "shares": {"row": "encrypted", "noised": "encrypted", "match": "join"},
     "exact": {
         "count": "aggregate",
-        "tally": "compare",
+        "tally": "plain",
         "sum": "aggregate",
         "figure": "plain",
         "noised": "noisy",
@@ -48,7 +49,7 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
     },
     "noisy": {
         "count": "noisy",
-        "tally": "noisy",
+        "tally": "compare",
         "sum": "noisy",
         "figure": "noisy",
         "noised": "noisy",
@@ -56,7 +57,10 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """The use that a release of each form needs of a column, by the way in which it stands in the value; `row` is
-any way but `match` and `noised`, where single cells leave or all stays shares."""
+any way but `match` and `noised`, where single cells leave or all stays shares.
+
+Who owns either column of a comparison may write limits into it that all rows pass or miss but one, so an
+exact number of comparisons is a cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,7 +397,7 @@ def against(
         constraint = grants.get((use.dataset, use.column), "")
         if use.use not in COVERS.get(constraint, ()):
             reason = _WHY[use.way]
-            if use.use == "plain" and use.way in ("count", "tally", "sum"):
+            if use.use == "plain" and use.way in ("count", "sum"):
                 reason += ", together with a column that its receiver or the initiator owns"
             name = releases[use.release].name
             found.append(ColumnRefusal(use.dataset, use.column, constraint, use.use, name, reason))

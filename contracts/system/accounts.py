@@ -1,18 +1,35 @@
 """What figures about each dataset have given away, and what is left of the caps that its owner set.
 
 An account covers the versions of a dataset from one on; a new version continues it, unless the owner begins
-another with a reason. A job's charges follow of its plan. They are reserved where its runs are, spent where
-these are used, and come back exactly where a run does. Epsilon is counted in 10^-9, delta and rho in 10^-18.
+another with a reason. A job's charges follow of its plan. They are reserved when everybody has agreed to take
+part, spent where its runs are used, and come back exactly where a run does. Epsilon is counted in 10^-9, delta
+and rho in 10^-18.
 """
 
 TEXT_MAX = 256
 ACCOUNTS_MAX = 256
 # What an owner does alone in a day (UTC) that lets more be said, or leaves an account for ever.
 CHANGES_A_DAY_MAX = 200
+# Reservations in an account that jobs of one grantee gave back on a day (UTC) before it may reserve no more.
+RETURNS_A_DAY_MAX = 24
 DAY_MS = 86400000
 # Why these numbers: docs/decisions/disclosure-accounts.md.
-DEFAULT_CAPS = {"delta": 10**13, "epsilon": 8 * 10**9, "figures": 200, "grantee_epsilon": 3 * 10**9}
-CAPS_MOST = {"delta": 10**15, "epsilon": 1000 * 10**9, "figures": 10**6, "grantee_epsilon": 1000 * 10**9}
+DEFAULT_CAPS = {
+    "delta": 10**13,
+    "epsilon": 8 * 10**9,
+    "figures": 200,
+    "grantee_delta": 375 * 10**10,
+    "grantee_epsilon": 3 * 10**9,
+    "grantee_figures": 75,
+}
+CAPS_MOST = {
+    "delta": 10**15,
+    "epsilon": 1000 * 10**9,
+    "figures": 10**6,
+    "grantee_delta": 10**15,
+    "grantee_epsilon": 1000 * 10**9,
+    "grantee_figures": 10**6,
+}
 NOTHING = {"delta": 0, "epsilon": 0, "rho": 0}
 EMPTY = {"reserved": NOTHING, "spent": NOTHING}
 NO_FIGURES = {"reserved": 0, "spent": 0}
@@ -22,12 +39,17 @@ ONE = 2**80
 LN2 = 837963523372001241319907
 SLACK = 2**30
 ROUNDS_MAX = 64
+# A little more than e, in 10^-9; e^40 times the least delta is beyond every cap.
+E = 2718281829
+GROWN_MAX = 40
 
 owner_caps = Map(str, dict[str, int])  # dataset -> what its owner set; without a row the caps are DEFAULT_CAPS
 begun = Map(str, list[int])  # dataset -> the versions with which accounts began, after its first
 accounts = Map(tuple[str, int], dict)  # (dataset, first version) -> {spent, reserved, through: last one charged}
 shares = Map(tuple[str, int, str], dict)  # (dataset, first version, grantee) -> {spent, reserved}
 figures = Map(tuple[str, int, str], dict)  # (dataset, first version, column) -> {spent, reserved}
+share_figures = Map(tuple[str, int, str, str], dict)  # the same with a grantee before the column
+returns = Map(tuple[str, int, str], dict)  # (dataset, first version, grantee) -> {day, returned: on that day}
 bookings = Map(str, dict)  # job -> {grantee, charges: one for each input that is charged}
 holds = Map(tuple[str, int], dict)  # (job, place there) -> {account: first version, state: "reserved" or "spent"}
 daily = Map(str, dict)  # org -> {day, act: how often on that day}; the next day's first act overwrites it
@@ -36,7 +58,15 @@ datasets = Contract("datasets")
 
 AccountBegun = Event(dataset=subject, by=subject, version=int, reason=str)
 CapsSet = Event(
-    dataset=subject, by=subject, epsilon=int, grantee_epsilon=int, delta=int, figures=int, before=dict
+    dataset=subject,
+    by=subject,
+    epsilon=int,
+    grantee_epsilon=int,
+    delta=int,
+    grantee_delta=int,
+    figures=int,
+    grantee_figures=int,
+    before=dict,
 )
 AccountReserved = Event(
     dataset=subject,
@@ -108,7 +138,9 @@ def put_caps(record: dict, given: dict) -> dict:
         epsilon=now["epsilon"],
         grantee_epsilon=now["grantee_epsilon"],
         delta=now["delta"],
+        grantee_delta=now["grantee_delta"],
         figures=now["figures"],
+        grantee_figures=now["grantee_figures"],
         before=before,
     )
     return now
@@ -149,17 +181,21 @@ def admit(job: str, grantee: str, charges: list):
 
 
 @export(nested=True)
-def reserve(job: str, org: str, by: str):
-    """Keep room for what a job is charged in the accounts of one owner's datasets."""
+def reserve(job: str, org: str, last: bool, by: str):
+    """Ask for room in the accounts of one owner's datasets; with the last acceptance keep it in all accounts."""
     jobs_only()
     booking = bookings.get(job)
     if booking is None:
         return
-    places = [place for place, one in enumerate(booking["charges"]) if one["owner"] == org]
-    for place in places:
-        one = booking["charges"][place]
+    charges = booking["charges"]
+    if not last:
+        asked = [[one, first_of(one["dataset"], one["version"])] for one in charges if one["owner"] == org]
+        for sums in gathered(asked):
+            guard_room(sums, booking["grantee"])
+        return
+    for place, one in enumerate(charges):
         holds[job, place] = {"account": first_of(one["dataset"], one["version"]), "state": "reserved"}
-    for sums in held_sums(job, booking, places):
+    for sums in held_sums(job, booking, list(range(len(charges)))):
         guard_room(sums, booking["grantee"])
         move(sums, booking["grantee"], "", "reserved")
         AccountReserved(
@@ -191,7 +227,9 @@ def finish(job: str, returned: list[str], by: str):
     booking = bookings.get(job)
     if booking is not None:
         waiting = in_state(job, booking, "reserved")
-        back = [place for place in waiting if booking["charges"][place]["grant"] in returned]
+        back = whole_accounts(job, booking, waiting, returned)
+        for sums in held_sums(job, booking, back):
+            count_return(sums, booking["grantee"])
         release(job, booking, back, "reserved", by)
         spend(job, booking, [place for place in waiting if place not in back], by)
 
@@ -202,8 +240,7 @@ def give_back(job: str, returned: list[str], by: str):
     jobs_only()
     booking = bookings.get(job)
     if booking is not None:
-        spent = in_state(job, booking, "spent")
-        back = [place for place in spent if booking["charges"][place]["grant"] in returned]
+        back = whole_accounts(job, booking, in_state(job, booking, "spent"), returned)
         release(job, booking, back, "spent", by)
 
 
@@ -253,13 +290,41 @@ def in_state(job: str, booking: dict, state: str) -> list:
     return found
 
 
+def whole_accounts(job: str, booking: dict, places: list, returned: list) -> list:
+    """Those of a job's places whose account takes all back: what one row changes in two inputs is no sum of two."""
+    kept = []
+    for place in places:
+        if booking["charges"][place]["grant"] not in returned:
+            kept.append([booking["charges"][place]["dataset"], holds[job, place]["account"]])
+    return [
+        place
+        for place in places
+        if [booking["charges"][place]["dataset"], holds[job, place]["account"]] not in kept
+    ]
+
+
+def count_return(sums: dict, grantee: str):
+    key = (sums["dataset"], sums["account"], grantee)
+    returns[key] = {"day": ctx.block_time // DAY_MS, "returned": returned_today(key) + 1}
+
+
+def returned_today(key: tuple) -> int:
+    row = returns.get(key, {"day": 0, "returned": 0})
+    return row["returned"] if row["day"] == ctx.block_time // DAY_MS else 0
+
+
 def held_sums(job: str, booking: dict, places: list) -> list:
     """What these charges of a job come to, account by account, each in the one that it was reserved in."""
     return gathered([[booking["charges"][place], holds[job, place]["account"]] for place in places])
 
 
 def gathered(charges: list) -> list:
-    """Add [charge, account] up by account: a dataset that is in a job twice is charged twice."""
+    """Add [charge, account] up by account.
+
+    Of a dataset that is several inputs of a job, one row is in all of them: their epsilons add up, their rhos count
+    as often as there are inputs (k^2 of a group of k, since (a + b)^2 <= 2 (a^2 + b^2)), and each delta grows by
+    e^epsilon of the inputs that change before it.
+    """
     found: list = []
     for charge, account in charges:
         sums = None
@@ -268,14 +333,26 @@ def gathered(charges: list) -> list:
                 sums = other
         if sums is None:
             sums = {"dataset": charge["dataset"], "account": account, "through": 0, "figures": {}}
-            sums.update(NOTHING)
+            sums.update({"noisy": 0, "greatest": 0} | NOTHING)
             found.append(sums)
         sums["through"] = max(sums["through"], charge["version"])
+        sums["noisy"] += 1 if has_noise(charge) else 0
+        sums["greatest"] = max(sums["greatest"], charge["epsilon"])
         for name in NOTHING:
             sums[name] += charge[name]
         for column, count in charge["figures"].items():
             sums["figures"][column] = sums["figures"].get(column, 0) + count
+    for sums in found:
+        if sums["noisy"] > 1:
+            sums["rho"] *= sums["noisy"]
+            sums["delta"] = grown(sums["delta"], sums["epsilon"] - sums["greatest"])
     return found
+
+
+def grown(delta: int, epsilon: int) -> int:
+    """A delta times e^epsilon or a little more, epsilon rounded up to a whole number."""
+    power = min(-(-epsilon // 10**9), GROWN_MAX)
+    return -(-delta * E**power // 10 ** (9 * power))
 
 
 def move(sums: dict, grantee: str, source: str, target: str):
@@ -291,11 +368,14 @@ def move(sums: dict, grantee: str, source: str, target: str):
     shares[id, first, grantee] = share
     for column, count in sums["figures"].items():
         counted = figures.get((id, first, column), NO_FIGURES)
-        if source != "":
-            counted[source] -= count
-        if target != "":
-            counted[target] += count
+        mine = share_figures.get((id, first, grantee, column), NO_FIGURES)
+        for sides in (counted, mine):
+            if source != "":
+                sides[source] -= count
+            if target != "":
+                sides[target] += count
         figures[id, first, column] = counted
+        share_figures[id, first, grantee, column] = mine
 
 
 def shift(sides: dict, name: str, amount: int, source: str, target: str):
@@ -311,26 +391,38 @@ def guard_room(sums: dict, grantee: str):
     if fault != "":
         require(fault != "ACCOUNT_DELTA", "ACCOUNT_DELTA")
         require(fault != "ACCOUNT_EPSILON", "ACCOUNT_EPSILON")
+        require(fault != "TOO_MANY_RETURNS_TODAY", "TOO_MANY_RETURNS_TODAY")
         require(False, "ACCOUNT_FIGURES")
 
 
 def room_fault(sums: dict, grantee: str) -> str:
     """Say which cap has no room for this amount more; "" when all have."""
     id, first, most = sums["dataset"], sums["account"], caps_of(sums["dataset"])
+    if returned_today((id, first, grantee)) >= RETURNS_A_DAY_MAX:
+        return "TOO_MANY_RETURNS_TODAY"
     if has_noise(sums):
         whole = plus(account_row(id, first), sums)
         share = plus(shares.get((id, first, grantee), EMPTY), sums)
-        if whole["delta"] > most["delta"]:
+        if whole["delta"] > most["delta"] or share["delta"] > most["grantee_delta"]:
             return "ACCOUNT_DELTA"
         if not is_within(whole, most["epsilon"], most["delta"]):
             return "ACCOUNT_EPSILON"
         if not is_within(share, most["grantee_epsilon"], most["delta"]):
             return "ACCOUNT_EPSILON"
     for column, count in sums["figures"].items():
-        counted = figures.get((id, first, column), NO_FIGURES)
-        if counted["spent"] + counted["reserved"] + count > most["figures"]:
+        if count > figures_left(id, first, grantee, column, most):
             return "ACCOUNT_FIGURES"
     return ""
+
+
+def figures_left(id: str, first: int, grantee: str, column: str, most: dict) -> int:
+    """How many figures of a column an account, and a grantee's share of it, have room for; may be below 0."""
+    whole = figures.get((id, first, column), NO_FIGURES)
+    share = share_figures.get((id, first, grantee, column), NO_FIGURES)
+    return min(
+        most["figures"] - whole["spent"] - whole["reserved"],
+        most["grantee_figures"] - share["spent"] - share["reserved"],
+    )
 
 
 def has_noise(charge: dict) -> bool:
@@ -400,7 +492,7 @@ def log(number: int) -> int:
 
 @view
 def caps_of(id: str) -> dict:
-    """{epsilon, grantee_epsilon, delta, figures}."""
+    """{epsilon, grantee_epsilon, delta, grantee_delta, figures, grantee_figures}."""
     return owner_caps.get(id, DEFAULT_CAPS)
 
 
@@ -444,9 +536,11 @@ def left(id: str, version: int, grantee: str, columns: list[str]) -> dict:
             high = middle
     counted = {}
     for column in columns:
-        row = figures.get((id, first, column), NO_FIGURES)
-        counted[column] = max(most["figures"] - row["spent"] - row["reserved"], 0)
-    room = most["delta"] - plus(whole, NOTHING)["delta"]
+        counted[column] = max(figures_left(id, first, grantee, column, most), 0)
+    room = min(
+        most["delta"] - plus(whole, NOTHING)["delta"],
+        most["grantee_delta"] - plus(share, NOTHING)["delta"],
+    )
     return {"epsilon": low if room >= 0 else 0, "delta": max(room, 0), "figures": counted}
 
 

@@ -40,19 +40,19 @@ CONCERNED_MAX = 14
 CONCERNED_JOBS_MAX = 256
 
 USES = {
-    "plain": ("plain", "join", "aggregate", "compare", "noisy", "encrypted"),
+    "plain": ("plain", "join", "aggregate", "noisy", "compare", "encrypted"),
     "join-only": ("join",),
-    "exact-aggregate": ("aggregate", "noisy", "encrypted"),
-    "compare-only": ("compare", "noisy", "encrypted"),
-    "aggregate-only": ("noisy", "encrypted"),
+    "exact-aggregate": ("aggregate", "noisy", "compare", "encrypted"),
+    "aggregate-only": ("noisy", "compare", "encrypted"),
+    "compare-only": ("compare", "encrypted"),
     "encrypted-only": ("encrypted",),
 }
 STRICTER = {
-    "plain": ("plain", "join-only", "exact-aggregate", "compare-only", "aggregate-only", "encrypted-only"),
+    "plain": ("plain", "join-only", "exact-aggregate", "aggregate-only", "compare-only", "encrypted-only"),
     "join-only": ("join-only",),
-    "exact-aggregate": ("exact-aggregate", "aggregate-only", "encrypted-only"),
-    "compare-only": ("compare-only", "aggregate-only", "encrypted-only"),
-    "aggregate-only": ("aggregate-only", "encrypted-only"),
+    "exact-aggregate": ("exact-aggregate", "aggregate-only", "compare-only", "encrypted-only"),
+    "aggregate-only": ("aggregate-only", "compare-only", "encrypted-only"),
+    "compare-only": ("compare-only", "encrypted-only"),
     "encrypted-only": ("encrypted-only",),
 }
 TERMS = (

@@ -41,6 +41,8 @@ REPORTS_MAX = 2
 DISPUTE_MS = 604800000
 DEADLINE_MIN_MS = 1000
 DEADLINE_MAX_MS = 2592000000
+# What is reserved for a job in accounts waits so long for its owners to bind.
+BIND_MAX_MS = 86400000
 CAUSE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 CAUSE_MAX = 64
 # Why a party ended a job: a code and facts in small pieces, of which none has room for data.
@@ -376,7 +378,8 @@ def check_deadlines(deadlines: dict[str, int]):
     require(len(deadlines) == len(WAITING), "BAD_DEADLINES")
     for state in WAITING:
         require(WAITING[state] in deadlines, "BAD_DEADLINES")
-        require(DEADLINE_MIN_MS <= deadlines[WAITING[state]] <= DEADLINE_MAX_MS, "BAD_DEADLINES")
+        most = BIND_MAX_MS if state == "accepted" else DEADLINE_MAX_MS
+        require(DEADLINE_MIN_MS <= deadlines[WAITING[state]] <= most, "BAD_DEADLINES")
 
 
 def check_nonce(nonce: bytes):
@@ -457,7 +460,7 @@ def guard_party(party: dict, agent_key: bytes | None):
 
 @export
 def accept(job: str, plan: bytes) -> str:
-    """Take part: checks every grant again; reserves runs of one's own, and what these will be charged."""
+    """Take part: checks every grant again and reserves runs of one's own; the last one, all that accounts are charged."""
     org = member("agent", "agent")
     j = waiting(job_of(job), "proposed")
     spec = specs[job]
@@ -466,10 +469,11 @@ def accept(job: str, plan: bytes) -> str:
     guard_job(j, spec)
     require(spec["plan"] == plan, "PLAN_DIFFERS")
     grants.reserve(use=use_of(job, spec, j["initiator"]), org=org)
-    accounts.reserve(job=job, org=org, by="org:" + org)
     j["accepted"].append(org)
+    last = len(j["accepted"]) == len(spec["participants"])
+    accounts.reserve(job=job, org=org, last=last, by="org:" + org)
     JobAccepted(job="job:" + job, by="org:" + org, plan=plan)
-    if len(j["accepted"]) == len(spec["participants"]):
+    if last:
         enter(j, spec, "accepted")
         JobReady(job="job:" + job, by="org:" + org, deadline=j["deadline"])
     jobs[job] = j

@@ -38,7 +38,9 @@ DEFAULT_CAPS: Mapping[str, int] = {
     "delta": 10**13,
     "epsilon": 8 * 10**9,
     "figures": 200,
+    "grantee_delta": 375 * 10**10,
     "grantee_epsilon": 3 * 10**9,
+    "grantee_figures": 75,
 }
 """What holds where an owner set none (contracts/system/README.md, accounts)."""
 NOISE = ("epsilon", "delta", "rho")
@@ -274,7 +276,8 @@ def print_account(found: DisclosureAccount) -> None:
     )
     if found.shares:
         print_table(
-            f"by grantee, each up to epsilon {_epsilon(caps['grantee_epsilon'])}",
+            f"by grantee, each up to epsilon {_epsilon(caps['grantee_epsilon'])}, delta "
+            f"{show_amount(caps['grantee_delta'], DELTA_DIGITS)}",
             ["grantee", "#spent", "#held", "#composed", "#left for a figure"],
             [
                 [
@@ -289,7 +292,8 @@ def print_account(found: DisclosureAccount) -> None:
         )
     if found.columns:
         print_table(
-            f"figures without noise, each column up to {caps['figures']}",
+            f"figures without noise, each column up to {caps['figures']},"
+            f" {caps['grantee_figures']} for one grantee",
             ["column", "#released", "#held", "#left"],
             list(found.columns),
         )
@@ -301,7 +305,9 @@ def print_account(found: DisclosureAccount) -> None:
 @click.option("--epsilon", metavar="E", help="What all figures with noise may come to.")
 @click.option("--grantee-epsilon", metavar="E", help="What those of one grantee may come to.")
 @click.option("--delta", metavar="D", help="What their deltas may come to, such as 1e-5.")
+@click.option("--grantee-delta", metavar="D", help="What those of one grantee may come to.")
 @click.option("--figures", metavar="N", help="Figures of a column without noise.")
+@click.option("--grantee-figures", metavar="N", help="Those of one grantee.")
 @json_option
 @reports_errors
 @session_options
@@ -309,7 +315,10 @@ def caps(session: Session, dataset_id: str, as_json: bool, **given: str | None) 
     """Set caps of ID: what figures about it may give away. Who asks several keys asks them to raise one."""
     asked = {name: _cap(name, text) for name, text in given.items() if text is not None}
     if not asked:
-        raise UsageFault("which cap? give --epsilon, --grantee-epsilon, --delta or --figures")
+        raise UsageFault(
+            "which cap? "
+            "give --epsilon, --grantee-epsilon, --delta, --grantee-delta, --figures or --grantee-figures"
+        )
 
     async def work(account: SigningClient) -> Receipt:
         now: Any = await account.client.state("accounts", "owner_caps", dataset_id) or DEFAULT_CAPS
@@ -334,7 +343,9 @@ _CAPS_MOST = {
     "epsilon": (EPSILON_DIGITS, 1_000 * 10**9),
     "grantee_epsilon": (EPSILON_DIGITS, 1_000 * 10**9),
     "delta": (DELTA_DIGITS, 10**15),
+    "grantee_delta": (DELTA_DIGITS, 10**15),
     "figures": (0, 10**6),
+    "grantee_figures": (0, 10**6),
 }
 
 

@@ -12,13 +12,14 @@ _WORDS: Mapping[str, str] = {
         "Exact figures hide one row only from somebody who knows the totals and fewer than {half} members of "
         "its group: whoever knows all the others subtracts them. They are booked by their number"
     ),
-    "compare-only": (
-        "exact counts of how often they are above or below a column of another owner, and figures with noise"
-    ),
     "aggregate-only": (
         "figures with noise (dp). Whatever else somebody knows, a total epsilon of e makes no guess about "
         "one row's values more than exp(e) times as likely: 1.1 times at 0.1, 2.7 at 1, 20 at 3; a chance of "
         "delta aside. Epsilon is booked before a job runs"
+    ),
+    "compare-only": (
+        "with noise (dp) how often they are above or below a column of another owner, and nothing else. "
+        "Epsilon is booked before a job runs"
     ),
     "encrypted-only": "nothing of them leaves: they are computed with, and stay shares",
     "join-only": "nothing of them leaves: they decide which rows are joined",

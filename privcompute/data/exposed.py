@@ -1,7 +1,10 @@
-"""Rows that exact figures of a column were over: what an owner's agent remembers for a dataset's account.
+"""What an owner's agent remembers of the exact figures that jobs took of a dataset's account.
 
-A row is kept as two 8-byte hashes, of its identifier and of its cell in the column, so that a later set of
-rows can be held against it, across versions: which are in one and not in the other, or have another cell.
+For each job: the groups that its page asked about, and by column the part of the limit that its figures
+take and the sets of rows that they were over. What an open job takes is forgotten with it, unless this agent
+agreed that its result may be opened: that is settled before, for good. A row is kept as two 8-byte hashes, of
+its identifier and of its cell in the column, so that a later set of rows can be held against it, across
+versions: which are in one and not in the other, or have another cell.
 """
 
 from __future__ import annotations
@@ -9,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,7 @@ _FILE_BYTES_MAX = 1 << 30
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _LOCK = threading.Lock()
 """One agent's jobs look and remember one after another."""
+_MEMORY = "given.json"
 Marks = NDArray[np.uint64]
 """(rows, 2): hashes of identifier and cell."""
 
@@ -60,8 +66,55 @@ def _mixed(marks: Marks) -> NDArray[np.uint64]:
     return mixed
 
 
+@dataclass(frozen=True, slots=True)
+class TakenOfColumn:
+    """What exact figures took of a column."""
+
+    part: Fraction = Fraction(0)
+    """Of the limit, which is 1."""
+    sets: frozenset[str] = frozenset()
+    """The sets of rows that they were over, by the names of their files."""
+
+    def __or__(self, other: TakenOfColumn) -> TakenOfColumn:
+        return TakenOfColumn(self.part + other.part, self.sets | other.sets)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What exact figures took of an account: of one job, or of several together."""
+
+    asked: tuple[bytes, ...] = ()
+    """Hashes of the groups that pages asked about, each once."""
+    columns: Mapping[str, TakenOfColumn] = field(default_factory=dict)
+
+    def __or__(self, other: Taken) -> Taken:
+        columns = dict(self.columns)
+        for name, taken in other.columns.items():
+            columns[name] = columns.get(name, TakenOfColumn()) | taken
+        return Taken(tuple(dict.fromkeys([*self.asked, *other.asked])), columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is remembered of an account: what is settled, and what jobs take that have not ended."""
+
+    settled: Taken = Taken()
+    open: Mapping[str, Taken] = field(default_factory=dict)
+
+    def without(self, job: str) -> Taken:
+        """Return what was taken by all jobs but one that has not ended."""
+        whole = self.settled
+        for other, taken in self.open.items():
+            if other != job:
+                whole |= taken
+        return whole
+
+
 class ExposedStore:
-    """A folder with one for each account and column, and in that a file (mode 0600) for each set of rows."""
+    """A folder with one for each account, and one for each of its columns with a file for each set of rows.
+
+    Files have mode 0600. Writing raises NotWritten, reading ExposedError for a damaged file.
+    """
 
     __slots__ = ("folder",)
 
@@ -74,61 +127,106 @@ class ExposedStore:
         with _LOCK:
             yield
 
-    def least_rows(self, account: str, column: str) -> int | None:
-        """Return the rows of the smallest set that is remembered; None where none is."""
-        sizes = [path.stat().st_size // 16 for path in self._paths(account, column)]
-        return min(sizes, default=None)
+    def memory(self, account: str) -> Memory:
+        """Return what is remembered of an account."""
+        return _read(self._memory(account))
 
-    def sets(self, account: str, column: str) -> Iterator[tuple[int, Marks]]:
-        """Return (version, set) of all that is remembered; raise ExposedError for a damaged file."""
-        for path in self._paths(account, column):
-            try:
-                content = read_bounded(path, _FILE_BYTES_MAX)
-                version = int(path.name.partition("-")[0])
-                if _name(version, content) != path.name:
-                    raise ValueError
-                yield version, np.frombuffer(content, "<u8").reshape(-1, 2)
-            except (OSError, ValueError) as error:
-                raise ExposedError(
-                    f"{path}: damaged ({type(error).__name__}); restore it from backup: without it the agent"
-                    " cannot tell what exact figures have given away"
-                ) from None
-
-    def remember(self, account: str, column: str, version: int, marks: Marks) -> None:
-        """Write a set down durably (NotWritten); one that is there already costs nothing."""
-        content = marks[np.lexsort((marks[:, 1], marks[:, 0]))].astype("<u8").tobytes()
-        path = self._folder(account, column) / _name(version, content)
-        if not path.exists():
-            write_private(path, content)
-
-    def asked(self, account: str) -> list[bytes]:
-        """Return hashes of what was asked of an account about groups; raise ExposedError if damaged."""
-        path = self._asked(account)
+    def set_of(self, name: str) -> tuple[int, Marks]:
+        """Return the version and the rows of a set that is remembered."""
+        path = self.folder / name
         try:
-            content = json.loads(read_bounded(path, _FILE_BYTES_MAX))
-            return [bytes.fromhex(one) for one in content["asked"]]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ExposedError(
-                f"{path}: damaged ({type(error).__name__}); restore it from backup: without it the agent"
-                " cannot tell what exact figures have given away"
-            ) from None
+            content = read_bounded(path, _FILE_BYTES_MAX)
+            version = int(path.name.partition("-")[0])
+            if _name(version, content) != path.name:
+                raise ValueError
+            return version, np.frombuffer(content, "<u8").reshape(-1, 2)
+        except (OSError, ValueError) as error:
+            raise _damaged(path, error) from None
 
-    def remember_asked(self, account: str, asked: Sequence[bytes]) -> None:
-        """Write down what was asked of an account about groups, durably (NotWritten)."""
-        write_private(self._asked(account), json.dumps({"asked": [one.hex() for one in asked]}).encode())
+    def keep_set(self, account: str, column: str, version: int, marks: Marks) -> str:
+        """Write a set down durably and return its name; one that is there already costs nothing."""
+        content = marks[np.lexsort((marks[:, 1], marks[:, 0]))].astype("<u8").tobytes()
+        name = f"{_key(account, column)}/{_name(version, content)}"
+        if not (self.folder / name).exists():
+            write_private(self.folder / name, content)
+        return name
 
-    def _asked(self, account: str) -> Path:
-        return self._folder(account, "") / "asked.json"
+    def take(self, account: str, job: str, taken: Taken) -> None:
+        """Write down what an open job takes, in the place of what it took before."""
+        before = self.memory(account)
+        memory = Memory(before.settled, {**before.open, job: taken})
+        write_private(self._memory(account), _content(memory))
 
-    def _paths(self, account: str, column: str) -> list[Path]:
-        return sorted(self._folder(account, column).glob("*.rows"))
+    def settle(self, job: str) -> None:
+        """Count what an open job took for good: from here on its result may be opened."""
+        with _LOCK:
+            for path, found in self._with(job):
+                others = {other: taken for other, taken in found.open.items() if other != job}
+                write_private(path, _content(Memory(found.settled | found.open[job], others)))
 
-    def _folder(self, account: str, column: str) -> Path:
-        key = hashlib.sha256(f"{len(account)}:{account}{column}".encode()).hexdigest()
-        return self.folder / key
+    def free(self, job: str) -> None:
+        """Forget what a job took that ended before its result could be opened."""
+        with _LOCK:
+            for path, found in self._with(job):
+                others = {other: taken for other, taken in found.open.items() if other != job}
+                write_private(path, _content(Memory(found.settled, others)))
+                for name in sorted(_sets(found.open[job]) - _sets(found.without(job))):
+                    (self.folder / name).unlink(missing_ok=True)
+
+    def _with(self, job: str) -> list[tuple[Path, Memory]]:
+        found = [(path, _read(path)) for path in sorted(self.folder.glob(f"*/{_MEMORY}"))]
+        return [(path, memory) for path, memory in found if job in memory.open]
+
+    def _memory(self, account: str) -> Path:
+        return self.folder / _key(account, "") / _MEMORY
+
+
+def _sets(taken: Taken) -> frozenset[str]:
+    return frozenset().union(*[one.sets for one in taken.columns.values()])
+
+
+def _key(account: str, column: str) -> str:
+    return hashlib.sha256(f"{len(account)}:{account}{column}".encode()).hexdigest()
 
 
 def _name(version: int, content: bytes) -> str:
     return f"{version}-{hashlib.sha256(content).hexdigest()}.rows"
+
+
+def _damaged(path: Path, error: Exception) -> ExposedError:
+    return ExposedError(
+        f"{path}: damaged ({type(error).__name__}); restore it from backup: without it the agent"
+        " cannot tell what exact figures have given away"
+    )
+
+
+# --- a memory as a file -----------------------------------------------------------------------------
+
+
+def _read(path: Path) -> Memory:
+    try:
+        content = json.loads(read_bounded(path, _FILE_BYTES_MAX))
+        opened = {str(job): _taken(one) for job, one in content["open"].items()}
+        return Memory(_taken(content["settled"]), opened)
+    except FileNotFoundError:
+        return Memory()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise _damaged(path, error) from None
+
+
+def _taken(content: Mapping[str, Any]) -> Taken:
+    columns = {
+        str(name): TakenOfColumn(Fraction(one["part"]), frozenset(map(str, one["sets"])))
+        for name, one in content["columns"].items()
+    }
+    return Taken(tuple(bytes.fromhex(one) for one in content["asked"]), columns)
+
+
+def _content(memory: Memory) -> bytes:
+    opened = {job: _as_json(taken) for job, taken in memory.open.items()}
+    return json.dumps({"settled": _as_json(memory.settled), "open": opened}).encode()
+
+
+def _as_json(taken: Taken) -> dict[str, Any]:
+    columns = {name: {"part": str(one.part), "sets": sorted(one.sets)} for name, one in taken.columns.items()}
+    return {"asked": [one.hex() for one in taken.asked], "columns": columns}

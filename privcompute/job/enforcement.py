@@ -23,11 +23,11 @@ from privcompute.job.view import ACCEPTED, COMPUTED, PROPOSED, RUNNING, GrantedI
 from privcompute.pages.derived import Following, epsilon_text
 
 ALLOWED_USES: Mapping[str, frozenset[str]] = {
-    "plain": frozenset({"plain", "join", "aggregate", "compare", "noisy", "encrypted"}),
+    "plain": frozenset({"plain", "join", "aggregate", "noisy", "compare", "encrypted"}),
     "join-only": frozenset({"join"}),
-    "exact-aggregate": frozenset({"aggregate", "noisy", "encrypted"}),
-    "compare-only": frozenset({"compare", "noisy", "encrypted"}),
-    "aggregate-only": frozenset({"noisy", "encrypted"}),
+    "exact-aggregate": frozenset({"aggregate", "noisy", "compare", "encrypted"}),
+    "aggregate-only": frozenset({"noisy", "compare", "encrypted"}),
+    "compare-only": frozenset({"compare", "encrypted"}),
     "encrypted-only": frozenset({"encrypted"}),
 }
 """Column constraint -> uses that it allows (contracts/system/README.md, grants)."""

@@ -26,6 +26,8 @@ from privcompute.pages.judging import Finding, OwnTable
 from privcompute.pages.work import PageWork
 
 log = logging.getLogger("assent.agent")
+_DELTA_UNIT = 10**18
+"""What the ledger counts as a delta of one."""
 
 
 def input_column(column: Column, use: str) -> InputColumn:
@@ -110,6 +112,21 @@ def exposure_findings(
     count = own.rows if own.joined is None else len(own.joined)
     said = exposure.objections(count, table, rows)
     return [Finding(one.reason, str(one).removeprefix(f"{one.reason}: ")) for one in said]
+
+
+def check_delta(one: GrantedInput, rows: int, delta: int) -> None:
+    """Raise JobRefusal where the chance that noise fails is above one in so many rows; delta is in 10^-18.
+
+    A mechanism that shows one row in full, drawn at random, has a delta of 1 / rows.
+    """
+    if delta * rows > _DELTA_UNIT:
+        raise JobRefusal(
+            "DELTA_ABOVE_ROWS",
+            f"{one.dataset}: figures with noise have a delta of {delta / _DELTA_UNIT:.3g} in all, with this"
+            f" job; {rows} rows allow {1 / rows:.3g}",
+            dataset=one.dataset,
+            version=one.version,
+        )
 
 
 def judge_own_data(

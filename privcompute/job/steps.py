@@ -20,7 +20,7 @@ from privcompute.job.enforcement import JobRefusal, OwnFacts, check_following, c
 from privcompute.job.environment import AgentIdentity, AgentStores, OwnNode
 from privcompute.job.exposure import Exposure, first_of
 from privcompute.job.holding import shares_digest
-from privcompute.job.inputs import asked_groups, input_column, judge_own_data
+from privcompute.job.inputs import asked_groups, check_delta, input_column, judge_own_data
 from privcompute.job.meeting import Invitation
 from privcompute.job.profiles import check_runnable
 from privcompute.job.runner import RunPlan
@@ -118,8 +118,24 @@ async def judge_input(
     """Judge our own data before we bind; raise JobRefusal with a code that tells others no number."""
     work, least = await job_work(reader, view), identity.policy.min_joined_rows
     place = _place_of(view, identity.org)
+    check_delta(view.spec.inputs[place], opened.table.rows, await delta_of(reader, view, place))
     exposure = await exposure_of(reader, identity.policy, stores.exposed, view, work, place)
     await asyncio.to_thread(judge_own_data, work, view.spec, opened, stores.joins, least, exposure)
+
+
+async def delta_of(reader: ChainReader, view: JobView, place: int) -> int:
+    """Return the delta, in 10^-18, that figures with noise of a dataset have, all that is reserved included.
+
+    It is 0 for a job without noise about it.
+    """
+    booking = await reader.state("accounts", "bookings", view.id)
+    one = view.spec.inputs[place]
+    charges = [] if booking is None else booking["charges"]
+    if not any(charge["delta"] for charge in charges if charge["dataset"] == one.dataset):
+        return 0
+    first = first_of(await reader.state("accounts", "begun", one.dataset), one.version)
+    account = await reader.state("accounts", "accounts", (one.dataset, first))
+    return 0 if account is None else int(account["spent"]["delta"] + account["reserved"]["delta"])
 
 
 async def exposure_of(
@@ -137,32 +153,16 @@ async def exposure_of(
     uses = {name: use for name, use in work.exact_uses(place).items() if granted.get(name) != "plain"}
     first = first_of(await reader.state("accounts", "begun", one.dataset), one.version)
     return Exposure(
+        job=view.id,
         dataset=one.dataset,
         version=one.version,
         account=f"{one.dataset}@{first}",
         min_group=view.spec.min_group,
         uses=uses,
-        before=await figures_before(reader, view.id, one.dataset, first, sorted(uses)),
         groups=asked_groups(work, view.spec, place),
         pages_max=policy.exact_pages,
         store=store,
     )
-
-
-async def figures_before(
-    reader: ChainReader, job: str, dataset: str, first: int, columns: Sequence[str]
-) -> dict[str, int]:
-    """Return the exact figures of columns that an account gave away or reserved, but for those of a job."""
-    booking = await reader.state("accounts", "bookings", job)
-    charges = [] if booking is None else booking["charges"]
-    ours = [(place, one["figures"]) for place, one in enumerate(charges) if one["dataset"] == dataset]
-    held = [figures for place, figures in ours if await reader.state("accounts", "holds", (job, place))]
-    found = {}
-    for column in columns:
-        row = await reader.state("accounts", "figures", (dataset, first, column))
-        whole = 0 if row is None else row["spent"] + row["reserved"]
-        found[column] = max(0, whole - sum(figures.get(column, 0) for figures in held))
-    return found
 
 
 def bind(view: JobView, org: str, opened: OpenedDataset, nonce: bytes) -> tuple[bytes, dict[str, Value]]:

@@ -286,6 +286,8 @@ class JobTask:
             await asyncio.sleep(wait_ms / 1_000)
         self._journal.post(step=f"checking grants and policy ({phase})")
         checked = await self._judge(view, phase)
+        if phase == "reveal":  # once this agent approves, shares of the result may leave
+            await asyncio.to_thread(self._stores.exposed.settle, self.job)
         self._on_checked()
         self._journal.say(f"our node shows it as authorised ({phase})")
         return checked
@@ -434,6 +436,13 @@ class JobTask:
             self._journal.note(kind, body)
             return digest("assent/evidence-unwritten", encode_value(body))
 
+    async def _give_back_figures(self) -> None:
+        """Free what exact figures took of a job whose result nobody could open; else it counts."""
+        try:
+            await asyncio.to_thread(self._stores.exposed.free, self.job)
+        except AssentError as error:
+            log.error("job %s: what its exact figures took stays counted: %s", self.job[:8], error)
+
     async def _clean_up(self) -> None:
         """Stop the worker, give the turn back; a finished job leaves no file behind but what it promised."""
         self._worker.destroy("agent stopped")
@@ -444,6 +453,7 @@ class JobTask:
         self._place.offers.pop(self.job, None)
         self._opened = None
         if self._machine.finished:
+            await self._give_back_figures()
             self._journal.forget()
             self._node.reader.forget(self.job)
 

@@ -13,7 +13,9 @@ USUAL = {
     "epsilon": (0, 2 * 10**9, 8 * 10**9, 40 * 10**9),
     "grantee_epsilon": (10**9, 2 * 10**9, 10 * 10**9, 20 * 10**9),
     "delta": (0, 10**6, 2 * 10**6, 10**13),
+    "grantee_delta": (0, 10**6, 2 * 10**6, 10**13),
     "figures": (1, 60, 2, 400),
+    "grantee_figures": (1, 30, 2, 400),
 }
 ODD: tuple[dict[str, Any], ...] = (
     {},
@@ -107,7 +109,7 @@ def spend(dice: Dice) -> Drawn:
             }
             for name in names
         ],
-        "deadlines": dict.fromkeys(ALLOWED.values(), 20 * DAY_MS),
+        "deadlines": dict.fromkeys(ALLOWED.values(), 20 * DAY_MS) | {"bind": DAY_MS},
         "nonce": dice.chance.randbytes(16),
     }
     spec["parameters"] = parameters_of(spec)

@@ -55,7 +55,7 @@ def propose(dice: Dice) -> Drawn:
         "min_group": max(grant.terms["min_group"] for grant in chosen) - dice.often(0.03) + dice.often(0.03),
         "inputs": [_input(dice, grant) | {"name": f"d{place}"} for place, grant in enumerate(chosen)],
         "receivers": dice.some(sorted(receivers), 2),
-        "deadlines": {name: _deadline(dice) for name in ALLOWED.values()},
+        "deadlines": {name: _deadline(dice, name) for name in ALLOWED.values()},
         "nonce": dice.chance.randbytes(16),
     }
     spec["participants"] = _participants(dice, {grant.owner for grant in chosen}, spec["receivers"], chosen)
@@ -112,8 +112,9 @@ _ODD_SPECS: tuple[dict[str, Any], ...] = (
 )
 
 
-def _deadline(dice: Dice) -> int:
-    return int(dice.pick((HOUR_MS, DAY_MS, 20 * DAY_MS, 20 * DAY_MS))) if dice.often(0.99) else 999
+def _deadline(dice: Dice, name: str) -> int:
+    long = DAY_MS if name == "bind" and dice.often(0.99) else 20 * DAY_MS
+    return int(dice.pick((HOUR_MS, DAY_MS, long, long))) if dice.often(0.99) else 999
 
 
 def _input(dice: Dice, grant: Any) -> dict[str, Any]:

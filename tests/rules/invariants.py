@@ -8,6 +8,7 @@ from chain.primitives.runtimeport import OK, Outcome
 from tests.rules.chain import Chain, public
 from tests.rules.compare import Difference
 from tests.rules.model import Step
+from tests.rules.model_accounts import joint, sum_of
 
 FINAL = frozenset({"certified", "aborted", "expired", "rejected"})
 ENDED_GRANTS = frozenset({"revoked", "rejected", "withdrawn", "expired"})
@@ -102,17 +103,18 @@ class Watch:
 
     def _account(self, rows: dict, place: tuple[str, int], account: dict) -> str:
         """What jobs hold of an account is what it says; nothing of it is below nothing."""
-        held: dict[str, Counter[str]] = {"reserved": Counter(), "spent": Counter()}
+        held: dict[str, dict[str, list[dict]]] = {"reserved": {}, "spent": {}}
         for (contract, name, key), hold in rows.items():
             if (contract, name) == ("accounts", "holds"):
                 charge = rows["accounts", "bookings", key[0]]["charges"][key[1]]
                 if (charge["dataset"], hold["account"]) == place:
-                    held[hold["state"]].update({one: charge[one] for one in ("epsilon", "delta", "rho")})
+                    held[hold["state"]].setdefault(key[0], []).append(charge)
                 if hold["state"] == "reserved" and rows["jobs", "jobs", key[0]]["state"] in FINAL:
                     return f"an ended job holds a part of the account {place}"
-        for side, sums in held.items():
-            if account[side] != {name: sums[name] for name in account[side]}:
-                return f"account {place}: {account[side]} {side}, by jobs {dict(sums)}"
+        for side, jobs in held.items():
+            sums = sum_of([joint(charges) for charges in jobs.values()])
+            if account[side] != sums:
+                return f"account {place}: {account[side]} {side}, by jobs {sums}"
         return ""
 
     def _job(self, rows: dict, ident: str, job: dict) -> str:

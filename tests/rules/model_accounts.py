@@ -7,9 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, localcontext
+from fractions import Fraction
 from functools import cache
+from math import ceil
 from typing import Any
 
+from tests.rules.base import DAY_MS
 from tests.rules.model_datasets import Dataset
 from tests.rules.model_uses import Uses
 
@@ -17,12 +20,23 @@ CAPS: Mapping[str, int] = {
     "epsilon": 8_000_000_000,
     "grantee_epsilon": 3_000_000_000,
     "delta": 10_000_000_000_000,
+    "grantee_delta": 3_750_000_000_000,
     "figures": 200,
+    "grantee_figures": 75,
 }
 """Where an owner set none."""
-CAPS_MOST = {"epsilon": 10**12, "grantee_epsilon": 10**12, "delta": 10**15, "figures": 10**6}
+CAPS_MOST = {
+    "epsilon": 10**12,
+    "grantee_epsilon": 10**12,
+    "delta": 10**15,
+    "grantee_delta": 10**15,
+    "figures": 10**6,
+    "grantee_figures": 10**6,
+}
 ACCOUNT_CHANGES_A_DAY_MAX = 200
 ACCOUNTS_MAX = 256
+RETURNS_A_DAY_MAX = 24
+NEARLY_E = Fraction(2_718_281_829, 10**9)
 NOISE = ("epsilon", "delta", "rho")
 Entry = tuple[dict[str, Any], int]
 """A charge, and the first version of the account that it is in."""
@@ -54,6 +68,28 @@ def sum_of(charges: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Add noise up."""
     listed = list(charges)
     return {name: sum(one[name] for one in listed) for name in NOISE}
+
+
+def joint(charges: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the noise that one job takes of an account, whose dataset may be several of its inputs."""
+    noisy = [one for one in charges if any(one[name] for name in NOISE)]
+    sums = sum_of(noisy)
+    if len(noisy) < 2:
+        return sums
+    others = Fraction(sums["epsilon"] - max(one["epsilon"] for one in noisy), 10**9)
+    return {
+        "epsilon": sums["epsilon"],
+        "rho": len(noisy) * sums["rho"],
+        "delta": ceil(sums["delta"] * NEARLY_E ** min(ceil(others), 40)),
+    }
+
+
+def joint_of_jobs(booked: Iterable[Booked]) -> dict[str, int]:
+    """Return the noise that jobs take of one account."""
+    by_job: dict[str, list[Mapping[str, Any]]] = {}
+    for one in booked:
+        by_job.setdefault(one.job, []).append(one.charge)
+    return sum_of([joint(charges) for charges in by_job.values()])
 
 
 def figures_of(charges: Iterable[Mapping[str, Any]]) -> Counter[str]:
@@ -107,6 +143,8 @@ class Accounts(Uses):
         self.caps: dict[str, dict[str, int]] = {}
         self.begun: dict[str, list[int]] = {}
         """Dataset -> versions with which accounts began, after the first."""
+        self.gave_back: dict[tuple[str, int, str], tuple[int, int]] = {}
+        """Account and grantee -> day, and how many reservations came back on it."""
         self.charged: dict[str, tuple[str, list[dict[str, Any]]]] = {}
         """Job -> grantee, and what it is charged for each input that is charged at all."""
         self.booked: dict[tuple[str, int], Booked] = {}
@@ -117,10 +155,10 @@ class Accounts(Uses):
         """Return the first version of the account that a version is in."""
         return max([1, *(first for first in self.begun.get(dataset, []) if first <= version)])
 
-    def taken(self, dataset: str, first: int, *states: str, grantee: str = "") -> list[Mapping[str, Any]]:
+    def taken(self, dataset: str, first: int, *states: str, grantee: str = "") -> list[Booked]:
         """Return what is in these states of an account, or of one grantee's share of it."""
         return [
-            one.charge
+            one
             for one in self.booked.values()
             if (one.charge["dataset"], one.account) == (dataset, first)
             and one.state in states
@@ -137,18 +175,34 @@ class Accounts(Uses):
         for dataset, first, charges in by_account(entries):
             most = self.caps_for(dataset)
             if any(one[name] for one in charges for name in NOISE):
-                whole = sum_of([*self.taken(dataset, first, "reserved", "spent"), *charges])
-                share = sum_of([*self.taken(dataset, first, "reserved", "spent", grantee=grantee), *charges])
-                if whole["delta"] > most["delta"]:
+                whole, share = [
+                    sum_of([joint_of_jobs(taken), joint(charges)])
+                    for taken in (
+                        self.taken(dataset, first, "reserved", "spent"),
+                        self.taken(dataset, first, "reserved", "spent", grantee=grantee),
+                    )
+                ]
+                if whole["delta"] > most["delta"] or share["delta"] > most["grantee_delta"]:
                     faults.append("ACCOUNT_DELTA")
                 if composed(whole, most["delta"]) > most["epsilon"]:
                     faults.append("ACCOUNT_EPSILON")
                 if composed(share, most["delta"]) > most["grantee_epsilon"]:
                     faults.append("ACCOUNT_EPSILON")
-            counted = figures_of(self.taken(dataset, first, "reserved", "spent")) + figures_of(charges)
-            if any(counted[column] > most["figures"] for column in figures_of(charges)):
-                faults.append("ACCOUNT_FIGURES")
+            for whose, cap in (("", "figures"), (grantee, "grantee_figures")):
+                counted = self._figures(dataset, first, "reserved", "spent", grantee=whose)
+                asked = figures_of(charges)
+                if any(counted[column] + asked[column] > most[cap] for column in asked):
+                    faults.append("ACCOUNT_FIGURES")
+            if self._gave_back_today(dataset, first, grantee) >= RETURNS_A_DAY_MAX:
+                faults.append("TOO_MANY_RETURNS_TODAY")
         return faults
+
+    def _figures(self, dataset: str, first: int, *states: str, grantee: str = "") -> Counter[str]:
+        return figures_of(one.charge for one in self.taken(dataset, first, *states, grantee=grantee))
+
+    def _gave_back_today(self, dataset: str, first: int, grantee: str) -> int:
+        day, number = self.gave_back.get((dataset, first, grantee), (-1, 0))
+        return number if day == self.time // DAY_MS else 0
 
     # --- for jobs
 
@@ -171,22 +225,24 @@ class Accounts(Uses):
         for fault in self.room_faults(self.entries_of(job, owner), grantee):
             self.must(False, fault)
 
-    def book(self, job: str, owner: str) -> None:
-        """Reserve what a job is charged in the accounts of one owner's datasets."""
+    def book(self, job: str) -> None:
+        """Reserve what a job is charged."""
         grantee, charges = self.charged.get(job, ("", []))
-        mine = [place for place, charge in enumerate(charges) if charge["owner"] == owner]
-        for place in mine:
-            first = self.account_of_version(charges[place]["dataset"], charges[place]["version"])
-            self.booked[job, place] = Booked(job, place, grantee, charges[place], first, "reserved")
-        self._tell_accounts("AccountReserved", job, mine)
+        for place, charge in enumerate(charges):
+            first = self.account_of_version(charge["dataset"], charge["version"])
+            self.booked[job, place] = Booked(job, place, grantee, charge, first, "reserved")
+        self._tell_accounts("AccountReserved", job, list(range(len(charges))))
 
     def settle(self, job: str, came: str, goes: str, grants: Iterable[str] | None = None) -> None:
-        """Let what is in one state go into another: all, or what stands under these grants."""
-        moved = [
-            place
-            for (booked, place), one in self.booked.items()
-            if booked == job and one.state == came and (grants is None or one.charge["grant"] in grants)
-        ]
+        """Let what is in one state go into another: all, or accounts that stand whole under these grants."""
+        here = [one for (booked, _), one in self.booked.items() if booked == job and one.state == came]
+        named = None if grants is None else set(grants)
+        stay = {_place_of(one) for one in here if named is not None and one.charge["grant"] not in named}
+        moved = [one.place for one in here if _place_of(one) not in stay]
+        if (came, goes) == ("reserved", "returned"):
+            for dataset, first in {_place_of(one) for one in here} - stay:
+                key = (dataset, first, here[0].grantee)
+                self.gave_back[key] = (self.time // DAY_MS, self._gave_back_today(*key) + 1)
         for place in moved:
             one = self.booked[job, place]
             self.booked[job, place] = Booked(job, place, one.grantee, one.charge, one.account, goes)
@@ -203,7 +259,7 @@ class Accounts(Uses):
                 grantee=f"org:{held[0].grantee}",
                 account=first,
                 figures=dict(figures_of(charges)),
-                **sum_of(charges),
+                **joint(charges),
             )
 
     # --- the owner's hand
@@ -269,7 +325,7 @@ class Accounts(Uses):
 
     def _through(self, dataset: str, first: int) -> int:
         here = self.taken(dataset, first, "reserved", "spent", "returned")
-        return max([0, *(one["version"] for one in here)])
+        return max([0, *(one.charge["version"] for one in here)])
 
     # --- views
 
@@ -280,7 +336,7 @@ class Accounts(Uses):
     def accounts_account_of(self, id: str, version: int) -> dict[str, Any]:
         """Answer with the account of a version."""
         first, caps = self._known_account(id, version), self.accounts_caps_of(id)
-        both = sum_of(self.taken(id, first, "reserved", "spent"))
+        both = joint_of_jobs(self.taken(id, first, "reserved", "spent"))
         return self._sides(id, first) | {
             "account": first,
             "through": self._through(id, first),
@@ -291,7 +347,7 @@ class Accounts(Uses):
     def accounts_share_of(self, id: str, version: int, grantee: str) -> dict[str, Any]:
         """Answer with one grantee's share."""
         first = self._known_account(id, version)
-        both = sum_of(self.taken(id, first, "reserved", "spent", grantee=grantee))
+        both = joint_of_jobs(self.taken(id, first, "reserved", "spent", grantee=grantee))
         found = composed(both, self.caps_for(id)["delta"])
         return self._sides(id, first, grantee) | {"epsilon": found}
 
@@ -299,12 +355,12 @@ class Accounts(Uses):
         """Answer with what is left: the greatest epsilon is looked for from above."""
         first, caps = self._known_account(id, version), self.caps_for(id)
         here = self.taken(id, first, "reserved", "spent")
-        counted = figures_of(here)
-        room = caps["delta"] - sum_of(here)["delta"]
-        sides = (
-            (sum_of(here), caps["epsilon"]),
-            (sum_of(self.taken(id, first, "reserved", "spent", grantee=grantee)), caps["grantee_epsilon"]),
+        mine = self.taken(id, first, "reserved", "spent", grantee=grantee)
+        room = min(
+            caps["delta"] - joint_of_jobs(here)["delta"], caps["grantee_delta"] - joint_of_jobs(mine)["delta"]
         )
+        sides = ((joint_of_jobs(here), caps["epsilon"]), (joint_of_jobs(mine), caps["grantee_epsilon"]))
+        counted, shared = (figures_of(one.charge for one in some) for some in (here, mine))
 
         def fits(epsilon: int) -> bool:
             more = {"epsilon": epsilon, "delta": 0, "rho": (epsilon**2 + 1) // 2}
@@ -317,7 +373,12 @@ class Accounts(Uses):
         return {
             "epsilon": low if room >= 0 else 0,
             "delta": max(room, 0),
-            "figures": {column: max(caps["figures"] - counted[column], 0) for column in columns},
+            "figures": {
+                column: max(
+                    min(caps["figures"] - counted[column], caps["grantee_figures"] - shared[column]), 0
+                )
+                for column in columns
+            },
         }
 
     def accounts_fault_of(self, grantee: str, charges: list[dict[str, Any]]) -> Any:
@@ -346,7 +407,7 @@ class Accounts(Uses):
 
     def _sides(self, dataset: str, first: int, grantee: str = "") -> dict[str, Any]:
         return {
-            state: sum_of(self.taken(dataset, first, state, grantee=grantee))
+            state: joint_of_jobs(self.taken(dataset, first, state, grantee=grantee))
             for state in ("spent", "reserved")
         }
 
@@ -368,9 +429,15 @@ class Accounts(Uses):
             share = self._sides(dataset, first, one.grantee)
             rows["accounts", "shares", (dataset, first, one.grantee)] = share
             for column in one.charge["figures"]:
-                counted = {
-                    state: figures_of(self.taken(dataset, first, state))[column]
-                    for state in ("spent", "reserved")
-                }
-                rows["accounts", "figures", (dataset, first, column)] = counted
+                for name, whose in (("figures", ()), ("share_figures", (one.grantee,))):
+                    rows["accounts", name, (dataset, first, *whose, column)] = {
+                        state: self._figures(dataset, first, state, grantee="".join(whose))[column]
+                        for state in ("spent", "reserved")
+                    }
+        for key, (day, number) in self.gave_back.items():
+            rows["accounts", "returns", key] = {"day": day, "returned": number}
         return rows
+
+
+def _place_of(one: Booked) -> tuple[str, int]:
+    return one.charge["dataset"], one.account

@@ -25,6 +25,7 @@ INPUTS_MAX, PARTIES_MAX, COLUMNS_MAX = 8, 8, 1_024
 MIN_GROUP_MAX = 10**9
 OPEN_JOBS_MAX, PROPOSALS_A_DAY_MAX = 256, 1_000
 DEADLINE_MS = range(1_000, 2_592_000_001)
+BIND_MS = range(1_000, 86_400_001)
 CAUSE, FACT = re.compile(r"[A-Z][A-Z0-9_]{0,63}"), re.compile(r"[a-z_]{1,32}")
 ALLOWED = {
     "proposed": "accept",
@@ -257,6 +258,7 @@ class Jobs(Accounts):
         self.must(spec["profile"] in found["profiles"], "PROFILE_NOT_OFFERED")
         deadlines = spec["deadlines"]
         fine = deadlines.keys() == set(ALLOWED.values())
+        fine = fine and deadlines["bind"] in BIND_MS
         self.must(fine and all(ms in DEADLINE_MS for ms in deadlines.values()), "BAD_DEADLINES")
         self.must(len(spec["nonce"]) == 16, "BAD_NONCE")
         return found
@@ -434,15 +436,17 @@ class Jobs(Accounts):
         self.must(found.spec["plan"] == plan, "PLAN_DIFFERS")
         self.reach("grants")
         self.guard_all(found, range(len(found.owners)), "accepted")
-        self.has_room(job, org)
+        last = len(found.accepted) + 1 == len(found.parties)
+        self.has_room(job, "" if last else org)
         self.go()
         for owner, grant in zip(found.owners, found.grants, strict=True):
             if owner == org:
                 self.reserve(grant, job)
-        self.book(job, org)
+        if last:
+            self.book(job)
         found = replace(found, accepted=(*found.accepted, org))
         self.tell_job("JobAccepted", job, plan=plan)
-        if len(found.accepted) == len(found.parties):
+        if last:
             found = self.entered(found, "accepted")
             self.tell_job("JobReady", job, deadline=found.deadline)
         self.jobs[job] = found

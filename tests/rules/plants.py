@@ -388,8 +388,8 @@ PLANTS: dict[str, Plant] = {
     ),
     "all-comes-back": Plant(
         "accounts",
-        'back = [place for place in waiting if booking["charges"][place]["grant"] in returned]',
-        "back = waiting",
+        "        back = whole_accounts(job, booking, waiting, returned)\n",
+        "        back = waiting\n",
         "a charge comes back although its run is spent",
     ),
     "grantees-share-is-not-asked": Plant(
@@ -406,9 +406,15 @@ PLANTS: dict[str, Plant] = {
     ),
     "deltas-are-not-summed": Plant(
         "accounts",
-        'if whole["delta"] > most["delta"]:',
-        'if sums["delta"] > most["delta"]:',
+        'if whole["delta"] > most["delta"] or',
+        'if sums["delta"] > most["delta"] or',
         "each job has all of delta",
+    ),
+    "grantees-delta-is-not-asked": Plant(
+        "accounts",
+        ' or share["delta"] > most["grantee_delta"]:',
+        ":",
+        "one grantee takes all of delta, and ends noise for everybody",
     ),
     "epsilons-are-summed-only": Plant(
         "accounts",
@@ -443,9 +449,27 @@ PLANTS: dict[str, Plant] = {
     ),
     "figures-are-not-summed": Plant(
         "accounts",
-        'if counted["spent"] + counted["reserved"] + count > most["figures"]:',
-        'if count > most["figures"]:',
+        'most["figures"] - whole["spent"] - whole["reserved"],',
+        'most["figures"],',
         "each job has all figures of a column",
+    ),
+    "grantees-figures-are-not-summed": Plant(
+        "accounts",
+        'most["grantee_figures"] - share["spent"] - share["reserved"],',
+        'most["grantee_figures"],',
+        "one grantee takes all figures of a column",
+    ),
+    "reserved-at-each-acceptance": Plant(
+        "accounts",
+        "    if not last:\n",
+        "    if False:\n",
+        "who does not take part yet keeps room for a job that may never be",
+    ),
+    "returns-are-not-counted": Plant(
+        "accounts",
+        '            count_return(sums, booking["grantee"])\n',
+        "            pass\n",
+        "a grantee holds an account with jobs that never begin, as often as it likes",
     ),
     # --- jobs
     "join-asked-again": _without(

@@ -8,9 +8,9 @@ from typing import Any
 USES: Mapping[str, frozenset[str]] = {
     "plain": frozenset({"plain", "join", "aggregate", "compare", "noisy", "encrypted"}),
     "join-only": frozenset({"join"}),
-    "exact-aggregate": frozenset({"aggregate", "noisy", "encrypted"}),
-    "compare-only": frozenset({"compare", "noisy", "encrypted"}),
-    "aggregate-only": frozenset({"noisy", "encrypted"}),
+    "exact-aggregate": frozenset({"aggregate", "noisy", "compare", "encrypted"}),
+    "aggregate-only": frozenset({"noisy", "compare", "encrypted"}),
+    "compare-only": frozenset({"compare", "encrypted"}),
     "encrypted-only": frozenset({"encrypted"}),
 }
 MIN_GROUP_MAX = 10**9

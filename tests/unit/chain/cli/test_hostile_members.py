@@ -161,7 +161,14 @@ STATE |= {
 """What decides about a proposal."""
 NOISE = {"epsilon": 0, "delta": 0, "rho": 0}
 STATE |= {
-    "accounts.owner_caps": {"epsilon": 1, "grantee_epsilon": 1, "delta": 1, "figures": 1},
+    "accounts.owner_caps": {
+        "epsilon": 1,
+        "grantee_epsilon": 1,
+        "delta": 1,
+        "grantee_delta": 1,
+        "figures": 1,
+        "grantee_figures": 1,
+    },
     "accounts.begun": [],
     "accounts.accounts": {"spent": NOISE, "reserved": NOISE, "through": 1},
     "accounts.figures": {"spent": 1, "reserved": 0},

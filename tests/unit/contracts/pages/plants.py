@@ -163,12 +163,19 @@ PLANTS: dict[str, Plant] = {
     "single rows are aggregates": _releases('"rows": {"row": "plain"', '"rows": {"row": "aggregate"'),
     "other figures are aggregates": _releases('        "figure": "plain",', '        "figure": "aggregate",'),
     "tallies are aggregates": _releases(
-        '"exact": {\n        "count": "aggregate",\n        "tally": "compare"',
+        '"exact": {\n        "count": "aggregate",\n        "tally": "plain"',
         '"exact": {\n        "count": "aggregate",\n        "tally": "aggregate"',
     ),
+    "tallies are compared": _releases(
+        '"exact": {\n        "count": "aggregate",\n        "tally": "plain"',
+        '"exact": {\n        "count": "aggregate",\n        "tally": "compare"',
+    ),
     "sums are compared": _releases(
-        '"exact": {\n        "count": "aggregate",\n        "tally": "compare",\n        "sum": "aggregate"',
-        '"exact": {\n        "count": "aggregate",\n        "tally": "compare",\n        "sum": "compare"',
+        '"exact": {\n        "count": "aggregate",\n        "tally": "plain",\n        "sum": "aggregate"',
+        '"exact": {\n        "count": "aggregate",\n        "tally": "plain",\n        "sum": "compare"',
+    ),
+    "comparisons with noise are any figure": _releases(
+        '"noisy": {"count": "noisy", "tally": "compare"', '"noisy": {"count": "noisy", "tally": "noisy"'
     ),
     "what stays shares needs nothing": _releases('"shares": {"row": "encrypted"', '"shares": {"row": "join"'),
     "rows that count are not of the release": _releases(
@@ -188,19 +195,16 @@ PLANTS: dict[str, Plant] = {
         "for column in bits_of(label.in_figures):",
         "for column in bits_of(label.count | label.sum | label.figure):",
     ),
-    "comparisons with what the receiver chose are comparisons": _releases(
-        'use = "plain" if way in FIGURES and', 'use = "plain" if way in ("count", "sum") and'
-    ),
     "noise is no condition": _releases(
-        '"aggregate-only": ("noisy", "encrypted"),', '"aggregate-only": ("noisy", "aggregate", "encrypted"),'
+        '"aggregate-only": ("noisy", "compare", "encrypted"),',
+        '"aggregate-only": ("noisy", "aggregate", "compare", "encrypted"),',
     ),
     "exact aggregates cover single cells": _releases(
-        '"exact-aggregate": ("aggregate", "noisy", "encrypted"),',
-        '"exact-aggregate": ("aggregate", "noisy", "encrypted", "plain"),',
+        '"exact-aggregate": ("aggregate", "noisy", "compare", "encrypted"),',
+        '"exact-aggregate": ("aggregate", "noisy", "compare", "encrypted", "plain"),',
     ),
     "compared columns are aggregates": _releases(
-        '"compare-only": ("compare", "noisy", "encrypted"),',
-        '"compare-only": ("compare", "noisy", "aggregate"),',
+        '"compare-only": ("compare", "encrypted"),', '"compare-only": ("compare", "noisy", "encrypted"),'
     ),
     "what the initiator owns chooses for nobody": _releases(
         "{one.receiver, initiator}, graph", "{one.receiver}, graph"

@@ -352,11 +352,11 @@ def _needs(made: Made, x: Value, to: str, noise: bool) -> set[tuple[str, str]]:
             "match": "join",
             "count": "aggregate",
             "sum": "aggregate",
-            "tally": "compare",
+            "tally": "plain",
             "figure": "plain",
         }[way]
         if noise and way != "match":
-            use = "noisy"
+            use = "compare" if way == "tally" else "noisy"
         others = OWNERS[column.split(".")[0]] != to
         if not noise and own and others and way != "match":
             use = "plain"

@@ -67,6 +67,7 @@ FITTED = (
     "        slope = noised(x.T @ (sigmoid(x @ w) - rows.loans.mark), gaussian(epsilon=1, delta=0.001))\n"
     '        w = clip(w - slope, -5, 5)\n    release(w, to="bank", noised=True)'
 )
+TALLY = "its comparisons with another owner's column are counted"
 FIGURE, ROW = "it is in a figure that is no plain count or sum", "it leaves as values of single rows"
 
 ATTACKS: dict[str, tuple[str, str, str]] = {
@@ -136,8 +137,29 @@ ATTACKS: dict[str, tuple[str, str, str]] = {
     "counts above limits that the receiver chose": (
         OUT.format("count(rows.loans.limit <= rows.people.debt)"),
         "debt plain",
-        "its comparisons with another owner's column are counted, together with a column that its receiver"
-        " or the initiator owns",
+        TALLY,
+    ),
+    "counts above limits of somebody who neither asks nor receives": (
+        OUT.replace("bank", "state").format("count(rows.people.debt > rows.loans.limit)"),
+        "debt plain",
+        TALLY,
+    ),
+    "the lesser of two counted comparisons": (
+        OUT.replace("bank", "state").format(
+            "minimum(count(rows.people.debt > rows.loans.limit), count(rows.people.ill))"
+        ),
+        "debt plain",
+        TALLY,
+    ),
+    "counts of equal cells": (
+        OUT.replace("bank", "state").format("count(rows.people.debt == rows.loans.limit)"),
+        "debt plain",
+        TALLY,
+    ),
+    "a compared column in any other figure with noise": (
+        NOISY.format("sum(rows.people.debt)"),
+        "debt noisy",
+        "it is summed without weights",
     ),
     "counts of comparisons over groups that the receiver chose": (
         OUT.format("count(rows.people.ill & (rows.loans.limit <= rows.people.debt))"),
@@ -435,9 +457,6 @@ HONEST = {
     "means by two groups": OUT.format("mean(rows.people.income, by=rows.people.home, where=rows.people.ill)"),
     "a deviation": OUT.format("sqrt(mean(rows.people.age ** 2) - mean(rows.people.age) ** 2)"),
     "registered bins": OUT.format("count(rows, by=bins(rows.people.income))"),
-    "counted comparisons for somebody else": OUT.replace("bank", "state").format(
-        "count(rows.people.debt > rows.loans.limit)"
-    ),
     "counted comparisons with noise": NOISY.format("count(rows.people.debt > rows.loans.limit)"),
     "a noisy mean of what is computed": NOISY.format(
         "mean(clip(clip(rows.people.income, 0, 9) * clip(rows.loans.weight, 0, 9), 0, 9))"
@@ -457,7 +476,9 @@ HONEST = {
     "own cells": OUT.format("loans.weight"),
     "noise on a column for noise": NOISY.format("sum(clip(rows.people.points, 0, 1), by=rows.people.town)"),
     "noise on a column for exact figures": NOISY.format("sum(clip(rows.people.age, 0, 1))"),
-    "noise on a compared column": NOISY.format("sum(rows.people.debt)"),
+    "noise on comparisons over groups": NOISY.format(
+        "count(rows.people.debt > rows.loans.limit, by=rows.people.town)"
+    ),
     "a compared column that stays shares": 'keep(rows.people.debt, "debt")',
     "a column for noise that stays shares": 'keep(rows.people.points, "points")',
 }
@@ -493,13 +514,9 @@ def test_own_sums_over_joined_rows_tell_membership_and_say_so() -> None:
 
 def test_what_the_initiator_owns_chooses_for_no_receiver() -> None:
     """It asks for the figure, and may work with whoever receives it."""
-    for chosen in (
-        "sum(rows.people.income, where=rows.loans.mark)",
-        "count(rows.people.debt > rows.loans.limit)",
-    ):
-        source = page(OUT.replace("bank", "state").format(chosen))
-        assert against_all(source, "state") == set()
-        assert against_all(source, "bank") & {"income plain", "debt plain"}
+    source = page(OUT.replace("bank", "state").format("sum(rows.people.income, where=rows.loans.mark)"))
+    assert against_all(source, "state") == set()
+    assert against_all(source, "bank") & {"income plain"}
 
 
 def against_all(source: str, initiator: str) -> set[str]:

@@ -54,25 +54,45 @@ def test_a_job_that_no_account_has_room_for_is_refused_and_books_nothing(world: 
     ("state", "held", "spent"),
     [("proposed", 0, 0), ("accepted", 1, 0), ("running", 1, 0), ("computed", 0, 1), ("certified", 0, 1)],
 )
-def test_a_charge_is_held_from_the_acceptance_and_spent_from_the_join_on(
+def test_a_charge_is_held_from_the_last_acceptance_and_spent_from_the_join_on(
     world: World, state: str, held: int, spent: int
 ) -> None:
     world.job_at(state, **charged(world))
     assert [sides(world, owner) for owner in PARTIES] == [(held, spent)] * 3
 
 
-def test_an_owner_s_acceptance_holds_its_own_datasets_alone(world: World) -> None:
+def test_no_account_is_held_while_a_party_has_not_agreed(world: World) -> None:
     job = world.propose(**charged(world))
-    world.accept(job, "bureau")
-    assert [sides(world, owner)[0] for owner in PARTIES] == [0, 1, 0]
-
-
-def test_a_job_that_is_rejected_gives_back_what_was_held(world: World) -> None:
-    job = world.propose(**charged(world))
-    world.accept(job, "bureau")
+    for org in ("bureau", "bank"):
+        world.accept(job, org)
+    assert [sides(world, owner)[0] for owner in PARTIES] == [0, 0, 0]
     world.do("registry/agent", "jobs.reject", job=job, cause="STOPPED", detail={})
     assert sides(world) == (0, 0)
-    assert world.trail("dataset:bureau/data")[-3:] == ["AccountReserved", "rejected", "AccountReturned"]
+    assert "AccountReserved" not in world.trail("dataset:bureau/data")
+
+
+def test_an_account_is_held_for_a_day_at_most_before_a_job_runs(world: World) -> None:
+    deadlines = world.spec(**charged(world))["deadlines"]
+    day = {**deadlines, "bind": 24 * HOUR_MS}
+    assert (
+        world.refusal(
+            "bank",
+            "jobs.propose",
+            spec=world.spec(**charged(world), deadlines=day | {"bind": 24 * HOUR_MS + 1}),
+        )
+        == "BAD_DEADLINES"
+    )
+    job = world.job_at("accepted", **charged(world), deadlines=day | {"accept": 48 * HOUR_MS})
+    world.advance(24 * HOUR_MS + 1)
+    world.do("rival", "jobs.expire", job=job)
+    assert sides(world) == (0, 0)
+
+
+def test_a_job_that_ends_before_its_join_gives_back_what_was_held(world: World) -> None:
+    job = world.job_at("accepted", **charged(world))
+    world.do("registry/agent", "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=b"")
+    assert sides(world) == (0, 0)
+    assert world.trail("dataset:bureau/data")[-3:] == ["AccountReserved", "aborted", "AccountReturned"]
 
 
 def test_a_job_that_expires_before_its_join_gives_back_what_was_held(world: World) -> None:

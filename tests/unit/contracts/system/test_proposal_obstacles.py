@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 NEVER_MADE = {"BAD_SPEC", "BAD_ID", "BAD_NONCE", "JOB_EXISTS", "BAD_INPUTS", "BAD_DEADLINES"}
 NEVER_MADE |= {"PROFILE_NOT_OFFERED", "BAD_HASH"}
 """Codes of specs that `build_spec` does not make in the way of the table: profiles follow of the page."""
-NEVER_MADE |= {"ACCOUNT_EPSILON", "ACCOUNT_DELTA", "ACCOUNT_FIGURES"}
+NEVER_MADE |= {"ACCOUNT_EPSILON", "ACCOUNT_DELTA", "ACCOUNT_FIGURES", "TOO_MANY_RETURNS_TODAY"}
 """What accounts refuse is asked of them beside: `room_obstacles`, in test_dataset_account."""
 SAID_AS = {"UNKNOWN_ORG": "ORG_NOT_ACTIVE"}
 PROPOSED = [code for method, code in CASES if method == "jobs.propose" and code not in NEVER_MADE]

@@ -287,6 +287,12 @@ def capped(cap: str) -> Callable[[World, Args], object]:
     return lambda w, _: w.do("bureau", "accounts.lower_caps", id="bureau/data", caps={cap: 0})
 
 
+def gave_back(owner: str) -> Callable[[World, Args], object]:
+    """As many reservations of the bank came back today in an owner's account as may."""
+    key = f"{owner}/data", 1, "bank"
+    return lambda w, _: w.put("accounts", "returns", key, {"day": w.time // DAY_MS, "returned": 24})
+
+
 def charged_too_much(over: dict[str, Any]) -> Callable[[World, Args], object]:
     """What a job is charged at the bank is more than any account has room for."""
     none = {"epsilon": 0, "delta": 0, "rho": 0, "figures": {}}
@@ -977,6 +983,10 @@ CASES: dict[tuple[str, str], Case] = {
         for code, cap in (("ACCOUNT_EPSILON", "epsilon"), ("ACCOUNT_DELTA", "delta"))
     },
     ("jobs.propose", "ACCOUNT_FIGURES"): Case(args=exact_job, before=capped("figures")),
+    ("jobs.propose", "TOO_MANY_RETURNS_TODAY"): Case(args=noisy_job, before=gave_back("bureau")),
+    ("jobs.accept", "TOO_MANY_RETURNS_TODAY"): Case(
+        before=lambda w, args: (charged_too_much({"epsilon": 1})(w, args), gave_back("bank")(w, args))
+    ),
     **{
         ("jobs.accept", code): Case(before=charged_too_much(charge))
         for code, charge in (

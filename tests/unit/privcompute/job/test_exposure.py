@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from privcompute.data.exposed import ExposedError, ExposedStore, marks_of, rows_apart
+from privcompute.data.exposed import ExposedError, ExposedStore, Taken, marks_of, rows_apart
 from privcompute.data.schema import Column, Schema
 from privcompute.data.tables import TypedTable
 from privcompute.job.enforcement import JobRefusal
@@ -18,6 +18,7 @@ from privcompute.pages.work import ExactUse
 
 ROWS = 200
 WHOLE = "n:join1"
+NUMBERS = count()
 NEAR = "EXACT_ROWS_TOO_NEAR"
 
 
@@ -30,16 +31,14 @@ def table(*, changed: int = 0) -> TypedTable:
     return TypedTable(schema, {"id": ids, "income": incomes}, {})
 
 
-def exposure(
-    folder: Path, figures: int = 1, before: Mapping[str, int] | None = None, **more: Any
-) -> Exposure:
+def exposure(folder: Path, figures: int = 1, **more: Any) -> Exposure:
     given: dict[str, Any] = {
+        "job": f"{next(NUMBERS):064x}",
         "dataset": "a/people",
         "version": 2,
         "account": "a/people",
         "min_group": 10,
         "uses": {"income": ExactUse(figures, frozenset({WHOLE}))},
-        "before": before or {},
         "groups": b"",
         "pages_max": 1,
         "store": ExposedStore(folder),
@@ -58,6 +57,7 @@ def said(work: Any) -> str:
 
 
 def judged(folder: Path, rows: Any, changed: int = 0, **more: Any) -> str:
+    """Return the code that refuses a job over these rows; what is not refused counts."""
     found = exposure(folder, **more)
     return said(lambda: found.judge(table(changed=changed), {WHOLE: np.asarray(rows, np.int64)}))
 
@@ -70,13 +70,69 @@ def judged(folder: Path, rows: Any, changed: int = 0, **more: Any) -> str:
 def test_figures_are_at_most_half_the_rows_by_the_smallest_group(
     tmp_path: Path, figures: int, before: int, rows: int, code: str
 ) -> None:
-    assert said(lambda: exposure(tmp_path, figures, {"income": before}).check_figures(rows)) == code
+    for _ in range(before):
+        assert judged(tmp_path, range(rows)) == ""
+    assert said(lambda: exposure(tmp_path, figures).check_figures(rows)) == code
+    assert judged(tmp_path, range(rows), figures=figures) == code
 
 
-def test_the_smallest_set_of_rows_bounds_the_figures_of_later_jobs(tmp_path: Path) -> None:
-    assert judged(tmp_path, range(60)) == ""
-    assert said(lambda: exposure(tmp_path, 4).check_figures(ROWS)) == "EXACT_FIGURES_SPENT"
-    assert said(lambda: exposure(tmp_path, 3).check_figures(ROWS)) == ""
+@pytest.mark.parametrize(("small", "figures", "left"), [(20, 1, 0), (40, 1, 5), (60, 1, 6), (60, 2, 3)])
+def test_a_small_join_takes_its_own_part_of_the_limit_and_no_more(
+    tmp_path: Path, small: int, figures: int, left: int
+) -> None:
+    """2 * 10 * figures / rows of the limit: a third for a figure over 60 rows, of 200 rows a tenth."""
+    assert judged(tmp_path, range(small), figures=figures) == ""
+    assert said(lambda: exposure(tmp_path, left + 1).check_figures(ROWS)) == "EXACT_FIGURES_SPENT"
+    assert left == 0 or said(lambda: exposure(tmp_path, left).check_figures(ROWS)) == ""
+
+
+def test_figures_of_other_minimum_groups_take_by_their_own(tmp_path: Path) -> None:
+    assert judged(tmp_path, range(100), min_group=25) == ""
+    assert judged(tmp_path, range(100), min_group=10, figures=2) == ""
+    assert judged(tmp_path, range(100), min_group=10) == "EXACT_FIGURES_SPENT"
+
+
+def test_thirds_of_the_limit_add_up_to_all_of_it(tmp_path: Path) -> None:
+    assert [judged(tmp_path, range(60)) for _ in range(4)] == ["", "", "", "EXACT_FIGURES_SPENT"]
+
+
+def test_what_a_job_took_comes_back_if_it_ends_before_its_result_may_be_opened(tmp_path: Path) -> None:
+    """An aborted job leaves the limit, the groups and the rows as they were."""
+    first = exposure(tmp_path, 5, groups=b"a")
+    first.judge(table(), {WHOLE: np.arange(100)})
+    assert judged(tmp_path, range(100)) == "EXACT_FIGURES_SPENT"
+    assert said(lambda: exposure(tmp_path, groups=b"b").check_groups()) == ASKED
+    first.store.free(first.job)
+    assert not list(tmp_path.glob("*/*.rows"))
+    assert judged(tmp_path, range(1, 100), figures=4, groups=b"b") == ""
+
+
+def test_what_a_job_took_stays_once_its_result_may_be_opened_however_it_ends(tmp_path: Path) -> None:
+    first = exposure(tmp_path, 5, groups=b"a")
+    first.judge(table(), {WHOLE: np.arange(100)})
+    for _ in range(2):
+        first.store.settle(first.job)
+        first.store.free(first.job)
+    assert judged(tmp_path, range(100)) == "EXACT_FIGURES_SPENT"
+    assert said(lambda: exposure(tmp_path, groups=b"b").check_groups()) == ASKED
+
+
+def test_what_one_job_gives_back_another_still_holds(tmp_path: Path) -> None:
+    one, other = exposure(tmp_path, 1, groups=b"a"), exposure(tmp_path, 1, groups=b"a")
+    for each in (one, other):
+        each.judge(table(), {WHOLE: np.arange(100)})
+    one.store.free(one.job)
+    assert judged(tmp_path, range(1, 100)) == "EXACT_ROWS_TOO_NEAR"
+    assert said(lambda: exposure(tmp_path, groups=b"b").check_groups()) == ASKED
+    assert said(lambda: exposure(tmp_path, 4).check_figures(100)) == ""
+
+
+def test_a_job_that_is_judged_again_takes_once(tmp_path: Path) -> None:
+    one = exposure(tmp_path, 3)
+    for _ in range(3):
+        one.judge(table(), {WHOLE: np.arange(100)})
+    one.store.settle(one.job)
+    assert said(lambda: exposure(tmp_path, 2).check_figures(100)) == ""
 
 
 @pytest.mark.parametrize(
@@ -136,19 +192,35 @@ def test_two_joins_of_one_job_are_held_against_one_another(tmp_path: Path) -> No
 def test_other_accounts_and_columns_are_others(tmp_path: Path) -> None:
     store = ExposedStore(tmp_path)
     marks = marks_of(["a", "b"], np.array([1, 2]))
-    store.remember("a/people", "income", 1, marks)
-    assert store.least_rows("a/people", "age") is None
-    assert store.least_rows("a/peoplei", "ncome") is None
-    assert store.least_rows("a/people", "income") == 2
+    places = (("a/people", "income"), ("a/people", "age"), ("a/peoplei", "ncome"), ("a/people", "income"))
+    names = {store.keep_set(*place, 1, marks) for place in places}
+    assert len(names) == 3
+    store.take("a/people", "j", Taken((b"a",)))
+    assert store.memory("a/peoplei").without("").asked == ()
+    assert store.memory("a/people").without("").asked == (b"a",)
 
 
 def test_a_damaged_memory_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     store = ExposedStore(tmp_path)
-    store.remember("a/people", "income", 1, marks_of(["a", "b"], np.array([1, 2])))
+    name = store.keep_set("a/people", "income", 1, marks_of(["a", "b"], np.array([1, 2])))
     (path,) = tmp_path.glob("*/*.rows")
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ExposedError, match=r"restore it from backup"):
-        list(store.sets("a/people", "income"))
+        store.set_of(name)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b'{"open": {}, "settled": {"asked": [], "columns": {"x": {"part": "1/0", "sets": []}}}}'],
+)
+def test_a_memory_that_no_agent_wrote_is_an_error_with_a_remedy(tmp_path: Path, content: bytes) -> None:
+    store = ExposedStore(tmp_path)
+    store.take("a/people", "j", Taken())
+    (path,) = tmp_path.glob("*/given.json")
+    path.write_bytes(content)
+    for work in (lambda: store.memory("a/people"), lambda: store.settle("j"), lambda: store.free("j")):
+        with pytest.raises(ExposedError, match=r"restore it from backup"):
+            work()
 
 
 def test_rows_apart_are_counted_once_each() -> None:

@@ -147,6 +147,28 @@ async def test_figures_with_noise_reach_their_receivers_with_what_was_drawn_for_
         assert low <= float(found[name]["value"]) <= high
 
 
+@pytest.mark.parametrize(("more", "ends"), [(0, "certified"), (1, "aborted")])
+async def test_a_delta_above_one_over_an_owner_s_rows_ends_a_job_before_anything_is_bound(
+    world: World, monkeypatch: pytest.MonkeyPatch, more: int, ends: str
+) -> None:
+    """The bank has 80 rows; figures of earlier and of open jobs count, and this one's are among them."""
+    job, state = proposed(world, NOISY), world.ledger.state
+    allowed = 10**18 // 80
+
+    async def elsewhere(contract: str, map_name: str, key: Value) -> Any:
+        row: Any = await state(contract, map_name, key)
+        if (contract, map_name, key) == ("accounts", "accounts", ("bank/data", 1)):
+            row["spent"]["delta"] = allowed - row["reserved"]["delta"] + more
+        return row
+
+    monkeypatch.setattr(world.ledger, "state", elsewhere)
+    assert await world.run(job) == ends
+    if more:
+        end = world.ledger.record("ends", job)
+        assert (end["by"], end["cause"], end["phase"]) == ("bank", "DELTA_ABOVE_ROWS", "accepted")
+        assert end["detail"] == {"dataset": "bank/data", "version": 1, "stage": "data"}
+
+
 async def test_what_stays_shares_is_sealed_with_the_rest_and_handed_to_nobody(world: World) -> None:
     job = proposed(world, PAGE)
     assert await world.run(job) == "certified"

@@ -36,7 +36,7 @@ from privcompute.data.commitments import SEED_BYTES, input_commitment, result_co
 from privcompute.data.datasets import DatasetStore, prepare
 from privcompute.data.declared import cut
 from privcompute.data.evidence import EvidenceLog
-from privcompute.data.exposed import ExposedStore
+from privcompute.data.exposed import ExposedStore, Taken, TakenOfColumn
 from privcompute.data.private_files import NotWritten
 from privcompute.data.proposals import propose
 from privcompute.data.results import JoinStore, ResultStore, canonical
@@ -474,14 +474,53 @@ async def test_rows_of_exact_figures_are_held_against_those_of_earlier_jobs_afte
     agent = world.agents["bureau"]
     store = ExposedStore(agent.stores.exposed.folder)
     world.agents["bureau"] = replace(agent, stores=replace(agent.stores, exposed=store))
-    assert store.least_rows("bureau/data@1", "amount") == COMMON
-    ((version, marks),) = store.sets("bureau/data@1", "amount")
-    for path in store.folder.glob("*/*.rows"):
+    remembered = store.memory("bureau/data@1")
+    assert remembered.open == {}
+    (name,) = remembered.settled.columns["amount"].sets
+    version, marks = store.set_of(name)
+    assert len(marks) == COMMON
+    fewer = store.keep_set("bureau/data@1", "amount", version, marks[1:])
+    taken = replace(remembered.settled.columns["amount"], sets=frozenset({fewer}))
+    for path in store.folder.glob("*/given.json"):
         path.unlink()
-    store.remember("bureau/data@1", "amount", version, marks[1:])
+    store.take("bureau/data@1", "earlier", Taken(columns={"amount": taken}))
     job = world.propose(STATISTICS, FIGURES, 1)
     assert await world.run(job) == "aborted"
     assert world.ledger.chain.entry("jobs", "ends", job)["cause"] == "EXACT_ROWS_TOO_NEAR"
+
+
+def spent(world: World) -> tuple[float, float]:
+    """Return what open jobs, and others, took of the limit of the bureau's amounts."""
+    found = world.agents["bureau"].stores.exposed.memory("bureau/data@1")
+    none = TakenOfColumn()
+    opened = sum(one.columns.get("amount", none).part for one in found.open.values())
+    return float(opened), float(found.settled.columns.get("amount", none).part)
+
+
+@pytest.mark.parametrize(
+    ("method", "left", "stays"),
+    [("commit_transcript", 0.0, 0.0), ("commit_result", 0.0, 0.4), ("certify", 0.0, 0.4)],
+)
+async def test_an_aborted_job_took_figures_only_if_its_result_could_be_opened(
+    world: World, method: str, left: float, stays: float
+) -> None:
+    """Two figures of 60 rows in groups of six; whoever aborts once it has its shares pays for them."""
+    world.grant_all(STATISTICS, EXACT)
+    job = world.propose(STATISTICS, FIGURES, min_group=6)
+    seen = []
+
+    async def abort(_: str) -> None:
+        if not seen:
+            seen.append(spent(world))
+            said = {"job": job, "cause": "STOPPED", "detail": {}, "evidence": bytes([1]) * 32}
+            world.ledger.do("bank", "jobs", "abort", **said)
+            for task in world.ledger.tasks.values():
+                task.poke()
+
+    world.ledger.before[method] = abort
+    assert await world.run(job) == "aborted"
+    assert seen == [(0.4 - stays, stays)]
+    assert spent(world) == (left, stays)
 
 
 async def test_the_evidence_log_opens_what_the_ledger_holds(world: World) -> None:
