@@ -175,7 +175,8 @@ PLANTS: dict[str, Plant] = {
         '"exact": {\n        "count": "aggregate",\n        "tally": "plain",\n        "sum": "compare"',
     ),
     "comparisons with noise are any figure": _releases(
-        '"noisy": {"count": "noisy", "tally": "compare"', '"noisy": {"count": "noisy", "tally": "noisy"'
+        '"noisy": {\n        "count": "noisy",\n        "tally": "compare"',
+        '"noisy": {\n        "count": "noisy",\n        "tally": "noisy"',
     ),
     "what stays shares needs nothing": _releases('"shares": {"row": "encrypted"', '"shares": {"row": "join"'),
     "rows that count are not of the release": _releases(
