@@ -1,7 +1,8 @@
 """A consortium in memory for attacks on results: from the text of a page to what a receiver reads.
 
-It goes the way of a job: the plan and uses that follow of the page, the grants, the joins with the sizes that
-owners ask for, what owners' agents say of exact figures, and the run among three parties.
+It goes the way of a job: the plan and uses that follow of the page, the grants, the accounts, what owners'
+agents say before they bind, the joins with the sizes that owners ask for, what the agents say of exact figures,
+and the run among three parties.
 """
 
 from __future__ import annotations
@@ -16,33 +17,27 @@ from numpy.typing import NDArray
 
 from chain.primitives.crypto import digest
 from chain.primitives.errors import AssentError
-from contracts.pages.charges import EPSILON_UNIT
 from contracts.pages.faults import PageRefused
 from privcompute.data.exposed import ExposedStore
 from privcompute.data.schema import Column, Schema
 from privcompute.data.tables import TypedTable
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.exposure import Exposure
-from privcompute.job.inputs import input_column
+from privcompute.job.inputs import check_delta, input_column
+from privcompute.job.view import GrantedInput
 from privcompute.mpc.local import run_local
 from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.mpc.rounds import Steps
 from privcompute.pages.columns import JobInput
 from privcompute.pages.derived import PageInput, derive, not_granted
 from privcompute.pages.releases import results
+from privcompute.pages.judging import TOO_FEW_ROWS
 from privcompute.pages.work import PageWork, WorkRun, of_plan
+from tests.campaigns.ledger import Refused, TrialLedger
 
 PARTIES = 3
 EXACT = "exact-aggregate"
 """The constraint of a grant that allows exact sums and counts over registered groups, and no more."""
-
-
-class Refused(Exception):
-    """What a job ends with: a code of the ledger or of an agent."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +48,8 @@ class Dataset:
     columns: Sequence[Column]
     cells: Mapping[str, NDArray[Any]] = field(repr=False)
     version: int = 1
+    granted: Mapping[str, str] = field(default_factory=dict)
+    """Column -> the constraint of its grant, where that is another than of all the others."""
 
     def table(self) -> TypedTable:
         """Return it as the owner's agent reads it."""
@@ -70,24 +67,22 @@ class Consortium:
     min_group: int
     plain: frozenset[str] = frozenset()
     """Owners that grant everything as it is: accomplices."""
-    spent: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Exact figures by account and column."""
-    epsilon: dict[str, float] = field(default_factory=dict)
-    """What accounts were charged with for noise."""
+    ledger: TrialLedger = field(default_factory=TrialLedger)
+    jobs: int = 0
+    """How many were asked for."""
 
     def job(self, page: str, datasets: Mapping[str, Dataset], receiver: str) -> dict[str, Any]:
         """Return the figures of a job that its receiver asks for; raise Refused with what ends it."""
         try:
+            self.jobs += 1
             work, charges = self._work(page, datasets, receiver)
-            figures = self._run(work, datasets)
-            for name, one in datasets.items():
-                account = f"{one.owner}/{name}"
-                spent = self.epsilon.get(account, 0.0) + charges[name]["epsilon"] / EPSILON_UNIT
-                self.epsilon[account] = spent
-            return figures
+            of_accounts = {f"{one.owner}/{name}": charges[name] for name, one in datasets.items()}
+            self.ledger.charge(of_accounts, receiver)
+            return self._run(work, datasets)
         except PageRefused as refused:
             raise Refused(refused.diagnostics[0].rule) from refused
         except JobRefusal as refused:
+            self.ledger.give_back()
             raise Refused(refused.reason) from refused
         except AssentError as error:
             raise Refused(error.code.upper()) from error
@@ -110,14 +105,16 @@ class Consortium:
         return of_plan(derived.plan, inputs, [keys[name] for name in datasets], parties), derived.charges
 
     def _constraints(self, datasets: Mapping[str, Dataset]) -> dict[tuple[str, str], str]:
-        def granted(owner: str, column: str) -> str:
-            return "plain" if owner in self.plain else "join-only" if column == "id" else EXACT
+        def granted(one: Dataset, column: str) -> str:
+            usual = "plain" if one.owner in self.plain else "join-only" if column == "id" else EXACT
+            return one.granted.get(column, usual)
 
-        pairs = [(name, one.owner, column.name) for name, one in datasets.items() for column in one.columns]
-        return {(name, column): granted(owner, column) for name, owner, column in pairs}
+        pairs = [(name, one, column.name) for name, one in datasets.items() for column in one.columns]
+        return {(name, column): granted(one, column) for name, one, column in pairs}
 
     def _run(self, work: PageWork, datasets: Mapping[str, Dataset]) -> dict[str, Any]:
         tables = {name: one.table() for name, one in datasets.items()}
+        self._judge_before(work, datasets, tables)
         places = {name: at for at, name in enumerate(datasets)}
         matched = [self._join([list(tables.values())[at] for at in joined]) for joined in work.joined]
         mine = {
@@ -130,7 +127,6 @@ class Consortium:
         told = {at: list(tables.values())[at].rows for at in work.told}
         if min([*counts, *told.values()], default=self.min_group) < self.min_group:
             raise Refused("ROWS_BELOW_MIN_GROUP")
-        self._book(work, datasets)
         runs = [
             WorkRun(
                 bytes(32), self.min_group, counts, told, at,
@@ -155,17 +151,33 @@ class Consortium:
         for at, (name, one) in enumerate(datasets.items()):
             if one.owner in self.plain:
                 continue
-            account, uses = f"{one.owner}/{name}", work.exact_uses(at)
-            before = {column: self.spent.get((account, column), 0) for column in uses}
+            account, given = f"{one.owner}/{name}", one.granted
+            uses = {column: use for column, use in work.exact_uses(at).items() if given.get(column) != "plain"}
             store = ExposedStore(self.folder / one.owner)
             asked = work.exact_groups(at)
             if asked:
                 versions = sorted([name, each.owner, each.version] for name, each in datasets.items())
                 asked = digest("groups", repr((asked, versions)).encode())
+            job = f"{self.jobs:064x}"
             found.append(
-                Exposure(account, one.version, account, self.min_group, uses, before, asked, 1, store)
+                Exposure(job, account, one.version, account, self.min_group, uses, asked, 1, store)
             )
         return found
+
+    def _judge_before(
+        self, work: PageWork, datasets: Mapping[str, Dataset], tables: Mapping[str, TypedTable]
+    ) -> None:
+        """Ask the agents of owners that are no accomplices what they say before they bind."""
+        for place, (name, one) in enumerate(datasets.items()):
+            if one.owner not in self.plain:
+                account, rows = f"{one.owner}/{name}", tables[name].rows
+                item = GrantedInput("", account, one.version, {}, name)
+                check_delta(item, rows, self.ledger.delta_of(account))
+                if rows < self.min_group:
+                    raise Refused(TOO_FEW_ROWS)
+        for exposure in self._exposures(work, datasets):
+            exposure.check_groups()
+            exposure.check_figures(tables[exposure.dataset.partition("/")[2]].rows)
 
     def _judge(
         self,
@@ -178,16 +190,9 @@ class Consortium:
         names = [name for name, one in datasets.items() if one.owner not in self.plain]
         for name, exposure in zip(names, self._exposures(work, datasets), strict=True):
             at = list(datasets).index(name)
-            exposure.check_groups()
-            for rows in [np.arange(tables[name].rows), *mine[at].values()]:
+            for rows in mine[at].values():
                 exposure.check_figures(len(rows))
             exposure.judge(tables[name], work.rows_named(at, tables[name].rows, mine[at]))
-
-    def _book(self, work: PageWork, datasets: Mapping[str, Dataset]) -> None:
-        for exposure in self._exposures(work, datasets):
-            for column, use in exposure.uses.items():
-                key = (exposure.account, column)
-                self.spent[key] = self.spent.get(key, 0) + use.figures
 
     def _opened(self, work: PageWork, runs: Sequence[WorkRun]) -> dict[str, Any]:
         seeds = [self.random.bytes(ENTROPY_BYTES) for _ in range(PARTIES)]
