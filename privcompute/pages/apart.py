@@ -1,9 +1,9 @@
 """Differences between groups of one family: figures of groups that differ by few rows tell of these rows.
 
-A sum or difference of figures rests on the rows that do not cancel. How many these are follows from the
-numbers of rows that each two groups share, which are one matrix product of bits; so it is decided on shares,
-whoever owns the keys. Where one owner has all keys it runs the same in the clear. A set of groups is hidden
-where one of its groups is too near to those of earlier sets, or to sums and differences of them.
+A sum of figures with whole factors rests on the rows that do not cancel. How many these are at least follows
+from the numbers of rows that each two groups share, which are one matrix product of bits; so it is decided on
+shares, whoever owns the keys. Where one owner has all keys it runs the same in the clear. A set of groups is
+hidden where one of its groups is too near to those of earlier sets, or to sums of them.
 """
 
 from __future__ import annotations
@@ -26,15 +26,19 @@ from privcompute.mpc.rounds import Steps, parallel
 from privcompute.mpc.sharing import Shared, concatenate, stack
 from privcompute.pages.columns import InputRefused
 from privcompute.pages.making import PlanStep
+from privcompute.pages.normals import Factors, normals, reach, signs
 from privcompute.pages.suppression import shown_groups
 
 GROUPS_MAX = 64
 """Groups of a family, if they are of one grouping."""
 BASIS_MAX = 12
-"""Groups of several groupings, but for the last of each, all rows among them: 265,000 sums of them."""
+"""Groups of two groupings, but for the last of each, all rows among them: 265,000 sums of them."""
+SPREAD_MAX = 7
+"""Groups of more groupings and conditions, all rows among them: 252,000 sums, of which each is compared thrice."""
 ROWS_AT_ONCE = 1 << 15
 """Rows whose bits are multiplied at a time: bounds memory at about 60 MB."""
 COMPARED_AT_ONCE = 1 << 17
+_SUMS_AT_ONCE = 1 << 15
 _FAR = 1 << 40
 """Beyond every number of rows: sums and differences with a hidden figure are near to nothing."""
 Places = NDArray[np.intp]
@@ -47,7 +51,7 @@ class JudgedSet:
 
     role: str
     """`every`: groups that all rows of the mask are in; `some`: groups of which rows are in one or none;
-    `other`: any groups; `mask`: the rows that a set's groups are of."""
+    `other`: any groups, which are judged beside one another, too; `mask`: the rows that a set's groups are of."""
     set: int
     name: int
     """What tells equal definitions: two of one name are never compared; 0 is all rows."""
@@ -85,9 +89,29 @@ class Checks:
     """First and last but one group of each argument whose groups exclude one another."""
     basis: Places
     """All rows, and groups of which none follows from others by what they mean."""
-    sums: Places
-    """Which of all sums and differences of the basis are compared: of four and more, of several sets."""
-    sum_sets: Places
+    sums: ComparedSums
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedSums:
+    """Sums of figures of a basis that are compared beside pairs and threes."""
+
+    factors: Factors
+    """(sums, basis)."""
+    reach: Places
+    """How often a row may count in a sum, at most."""
+    sets: Places
+    """Which set each hides."""
+    may_vanish: NDArray[np.bool_]
+    """Whether it rests on what groupings leave out, of which there may be no row."""
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    @property
+    def several(self) -> Places:
+        """Which of them may count a row more than once."""
+        return np.flatnonzero(self.reach > 1)
 
 
 @lru_cache(maxsize=64)
@@ -110,14 +134,19 @@ def checks_of(widths: tuple[int, ...], sets: tuple[JudgedSet, ...]) -> Checks:
         if one.role == "some" and (one.mask, 0) in name:
             unions.append((np.arange(first, first + width), name.index((one.mask, 0)), one.set))
     count = len(number)
+    loose = [False, *[one.role == "other" for width, one in zip(widths, sets, strict=True) for _ in range(width)]]
     pairs = [
         (i, j)
         for i, j in combinations(range(count), 2)
-        if number[i] != number[j] and name[i] != name[j] and total.get(cluster[j]) != name[i]
+        if name[i] != name[j]
+        and total.get(cluster[j]) != name[i]
+        and (number[i] != number[j] or loose[i] and loose[j])
     ]
     triples, disjoint = [], []
     for three in combinations(range(count), 3):
-        if len({number[at] for at in three}) == 1 or len({name[at] for at in three}) < 3:
+        if len({name[at] for at in three}) < 3:
+            continue
+        if len({number[at] for at in three}) == 1 and not all(loose[at] for at in three):
             continue
         for turn in range(3):
             p, q, r = three[turn], three[turn - 1], three[turn - 2]
@@ -138,32 +167,70 @@ def checks_of(widths: tuple[int, ...], sets: tuple[JudgedSet, ...]) -> Checks:
         tuple(unions),
         max(number) + 1,
         tuple(grouped),
-        *_combined(basis_of(widths, sets), numbers),
+        basis_of(widths, sets),
+        _sums(widths, sets, numbers),
     )
 
 
 def basis_of(widths: tuple[int, ...], sets: tuple[JudgedSet, ...]) -> Places:
-    """Return the groups from which others follow: of those that make up their rows, all but the last."""
-    found, names, first = [0], {(0, 0)}, 1
-    for width, one in zip(widths, sets, strict=True):
-        for group in range(width - (one.role in ("every", "some"))):
+    """Return the groups from which others follow: all but the last of those that make up their rows."""
+    return np.array([0, *[place for place, _ in _of_basis(widths, sets)]], np.intp)
+
+
+def _of_basis(widths: tuple[int, ...], sets: tuple[JudgedSet, ...]) -> list[tuple[int, int]]:
+    """Return (place, argument) of each group of the basis but all rows."""
+    found, names, first = [], {(0, 0)}, 1
+    for argument, (width, one) in enumerate(zip(widths, sets, strict=True)):
+        for group in range(width - (one.role == "every")):
             if (one.name, group) not in names:
                 names.add((one.name, group))
-                found.append(first + group)
+                found.append((first + group, argument))
         first += width
-    return np.array(found, np.intp)
+    return found
 
 
-def _combined(basis: Places, numbers: Places) -> tuple[Places, Places, Places]:
-    """Return the basis, which of its sums and differences are compared, and which set each hides."""
-    of_sets = numbers[basis]
-    if len(set(of_sets.tolist())) < 3 or len(basis) > BASIS_MAX:
-        return basis, np.zeros(0, np.intp), np.zeros(0, np.intp)
-    signs = _signs(len(basis))
-    used = signs != 0
-    first = signs[np.arange(len(signs)), used.argmax(axis=1)]
-    kept = np.flatnonzero((first > 0) & (used.sum(axis=1) > 3))
-    return basis, kept, np.where(used[kept], of_sets, 0).max(axis=1, initial=0)
+def _families(widths: tuple[int, ...], sets: tuple[JudgedSet, ...]) -> int:
+    """Return how many families of groups there are of which any two are apart or one in the other."""
+    found: dict[int, int] = {}
+    for width, one in zip(widths, sets, strict=True):
+        mine = width if one.role == "other" else 1
+        found[one.set] = max(found.get(one.set, 0), mine)
+    return sum(found.values())
+
+
+def _basis_max(widths: tuple[int, ...], sets: tuple[JudgedSet, ...]) -> int:
+    return BASIS_MAX if _families(widths, sets) <= 2 else SPREAD_MAX
+
+
+def _sums(widths: tuple[int, ...], sets: tuple[JudgedSet, ...], numbers: Places) -> ComparedSums:
+    """Return the sums that are compared: of two families all with factors of -1, 0 and 1, else all normals."""
+    listed = _of_basis(widths, sets)
+    of_sets = np.array([0, *[numbers[place] for place, _ in listed]], np.intp)
+    arguments = np.array([-1, *[argument for _, argument in listed]])
+    count, two = len(listed), _families(widths, sets) <= 2
+    if _families(widths, sets) < 2 or 1 + count > _basis_max(widths, sets):
+        return ComparedSums(np.zeros((0, 1 + count), np.int8), *[np.zeros(0, np.intp)] * 2, np.zeros(0, np.bool_))
+    factors = signs(count) if two else normals(count)
+    grouped = [np.flatnonzero(arguments == one) for one, said in enumerate(sets) if said.role != "other"]
+    most, zeros = (
+        (np.ones(len(factors), np.int64), np.full(len(factors), count)) if two else reach(factors, grouped)
+    )
+    used = factors != 0
+    kept = (used.sum(axis=1) > 3) | (np.abs(factors).max(axis=1, initial=0) > 1)
+    kept &= zeros >= count
+    factors, used = factors[kept], used[kept]
+    left_out = np.isin(arguments, [one for one, said in enumerate(sets) if said.role in ("some", "mask")])
+    even = np.ones(len(factors), np.bool_)
+    for one, said in enumerate(sets):
+        if said.role == "some":
+            some = factors[:, arguments == one]
+            even &= (some == some[:, :1]).all(axis=1)
+    return ComparedSums(
+        factors,
+        most[kept].astype(np.intp),
+        np.where(used, of_sets, 0).max(axis=1, initial=0),
+        even & ~used[:, ~left_out & (arguments >= 0)].any(axis=1),
+    )
 
 
 def check_many(steps: Sequence[PlanStep], size: Callable[[Size], int]) -> None:
@@ -171,22 +238,24 @@ def check_many(steps: Sequence[PlanStep], size: Callable[[Size], int]) -> None:
     for step in steps:
         if step.name == "apart":
             widths, sets = tuple(_width(steps[arg], size) for arg in step.args), judged_sets(step.attrs[2])
-            several = len({one.set for one in sets}) > 1
+            several = _families(widths, sets) > 1
             count = len(basis_of(widths, sets)) if several else 1 + sum(widths)
-            most = BASIS_MAX if several else GROUPS_MAX
+            most = _basis_max(widths, sets) if several else GROUPS_MAX
             if count > most:
                 raise InputRefused(
                     f"the page releases exact {step.attrs[3]} over {count} groups of rows (all rows among"
-                    f" them, the last of each grouping not); at most {most} are judged beside one another,"
-                    f" {GROUPS_MAX} of one grouping alone: ask for noise, group by fewer categories or bins,"
-                    " or release fewer figures"
+                    f" them, the last of each grouping not); at most {most} are judged beside one another:"
+                    f" {GROUPS_MAX} of one grouping alone, {BASIS_MAX} of two, {SPREAD_MAX} of more"
+                    " groupings and conditions: ask for noise, group by fewer categories or bins, or release"
+                    " fewer figures"
                 )
 
 
 def compared(steps: Sequence[PlanStep], step: PlanStep, size: Callable[[Size], int]) -> int:
     """Return how many comparisons a step takes."""
     checks = checks_of(tuple(_width(steps[arg], size) for arg in step.args), judged_sets(step.attrs[2]))
-    return 2 * len(checks.pair_sets) + 4 * len(checks.triple_sets) + len(checks.sum_sets)
+    sums = len(checks.sums) + 2 * len(checks.sums.several) + int(checks.sums.may_vanish.sum())
+    return 2 * len(checks.pair_sets) + 4 * len(checks.triple_sets) + sums
 
 
 def _width(step: PlanStep, size: Callable[[Size], int]) -> int:
@@ -210,7 +279,7 @@ def apart(
         near.append((yield from _near(engine, shared, checks, least)))
     places = np.tile(
         np.concatenate(
-            [checks.pair_sets, checks.triple_sets, [number for *_, number in checks.unions], checks.sum_sets]
+            [checks.pair_sets, checks.triple_sets, [number for *_, number in checks.unions], checks.sums.sets]
         ),
         len(near),
     )
@@ -318,34 +387,49 @@ def _near_triples(
 
 
 def _near_sums(engine: Engine, shared: Shared, shown: Shared, checks: Checks, least: int) -> Steps[Shared]:
-    """Judge sums and differences of four and more groups; rows that count twice are taken for four."""
-    kept = checks.basis
-    far = (engine.constant(1) - shown[kept]).mul_public(_FAR)
-    squares = _squares(shared[np.ix_(kept, kept)], far)[checks.sums]
-    return (yield from _less(engine, squares, engine.constant([least])))
+    """Judge sums of several figures by how many rows they rest on at least.
 
-
-def _squares(shared: Shared, far: Shared) -> Shared:
-    """Return the rows by their squares of every sum and difference of groups, signs in the order of `_signs`.
-
-    `shared` are the rows that two have in common, `far` is added to what takes a group: local.
+    Where a row counts as c, a whole number of at most r, these are no fewer than the sum of c^2 / r^2, nor than
+    that of (3 c - c^2) / 2 or (-3 c - c^2) / 2, of which none is above 1, and all are 0 where c is.
     """
-    two = np.uint64(2)
-    components, count = shared.words.shape[:2]
-    squares, common = np.zeros((components, 1), np.uint64), np.zeros((components, count, 1), np.uint64)
-    for group in range(count):
-        mine = shared.words[:, :, group, None]
-        own = mine[:, group] + far.words[:, group, None]
-        crossed = two * common[:, group]
-        squares = np.stack([squares + own - crossed, squares, squares + own + crossed], axis=-1)
-        common = np.stack([common - mine, common, common + mine], axis=-1).reshape(components, count, -1)
-        squares = squares.reshape(components, -1)
-    return Shared(squares, 0)
+    kept, sums = checks.basis, checks.sums
+    far = (engine.constant(1) - shown[kept]).mul_public(_FAR)
+    counts, squares = _moments(shared[np.ix_(kept, kept)], far, sums.factors)
+    near = yield from _less(engine, squares, engine.constant(sums.reach.astype(np.int64) ** 2 * least))
+    twice = sums.several
+    if len(twice):
+        three, some = counts[twice].mul_public(3), squares[twice]
+        bound = engine.constant([2 * least])
+        above = yield from _less(engine, three - some, bound)
+        below = yield from _less(engine, engine.constant(np.zeros(len(twice), np.int64)) - three - some, bound)
+        both = yield from engine.mul(above, below)
+        both = yield from engine.mul(both, near[twice])
+        order = np.argsort(np.concatenate([np.flatnonzero(sums.reach <= 1), twice]), kind="stable")
+        near = concatenate([near[np.flatnonzero(sums.reach <= 1)], both])[order]
+    vanish = np.flatnonzero(sums.may_vanish)
+    if len(vanish):
+        none = yield from _less(engine, squares[vanish], engine.constant([1]))
+        rest = np.flatnonzero(~sums.may_vanish)
+        some = yield from engine.mul(near[vanish], engine.constant(1) - none)
+        near = concatenate([near[rest], some])[np.argsort(np.concatenate([rest, vanish]), kind="stable")]
+    return near
 
 
-def _signs(count: int) -> NDArray[np.int8]:
-    """Return -1, 0 and 1 for each of some groups in all ways, one a row; the last one changes first."""
-    return np.indices((3,) * count, np.int8).reshape(count, -1).T - np.int8(1)
+def _moments(shared: Shared, far: Shared, factors: Factors) -> tuple[Shared, Shared]:
+    """Return the sums of what rows count in each sum of figures, and of its square: local.
+
+    `shared` are the rows that two groups have in common, the first being all rows; `far` is added for a group.
+    """
+    components, size = shared.words.shape[:2]
+    common = shared.words.reshape(components, size * size)
+    counts, squares = [], []
+    for start in range(0, len(factors), _SUMS_AT_ONCE):
+        some = factors[start : start + _SUMS_AT_ONCE].astype(np.int64)
+        pairs = (some[:, :, None] * some[:, None, :]).reshape(len(some), -1).astype(np.uint64)
+        used = (some != 0).astype(np.uint64)
+        counts.append(shared.words[:, 0] @ some.astype(np.uint64).T)
+        squares.append(common @ pairs.T + far.words @ used.T)
+    return Shared(np.concatenate(counts, axis=1), 0), Shared(np.concatenate(squares, axis=1), 0)
 
 
 def _left_out(engine: Engine, shared: Shared, shown: Shared, checks: Checks, least: int) -> Steps[Shared]:

@@ -101,16 +101,28 @@ class Families:
         number = sets.numbers[key] = 1 + max((one.set for one in sets.said), default=0)
         rows = self._rows_of(choice)
         mask = self._name(rows)
-        role = "other"
-        if choice.by is not None:
-            role = {"one_hot": "every", "bins": "some"}.get(
-                self._making.steps[self._at(choice.by)].name, role
-            )
+        if choice.by is None:  # conditions, some of which may hold by group
+            role = self._role(rows)
+            rows, mask = None, mask if role == "other" else _ALL_ROWS
+        else:
+            role = self._role(self._at(choice.by))
         if role != "other" and rows is not None:
             sets.args.append(rows)
             sets.said.append(JudgedSet("mask", number, mask, _ALL_ROWS))
         sets.args.append(bits)
         sets.said.append(JudgedSet(role, number, self._name(bits), mask))
+
+    def _role(self, step: int | None) -> str:
+        """Return whether rows are in one group, in one at most, or in any number of them."""
+        if step is None or len(self._making.steps[step].cells.shape) < 2:
+            return "other"
+        made = self._making.steps[step]
+        if made.name in ("spread", "rows", "align"):
+            return self._role(made.args[0])
+        if made.name == "and":
+            grouped = [arg for arg in made.args if len(self._making.steps[arg].cells.shape) > 1]
+            return "some" if all(self._role(arg) != "other" for arg in grouped) else "other"
+        return {"one_hot": "every", "bins": "some"}.get(made.name, "other")
 
     # --- what chooses rows --------------------------------------------------------------------------------
     def _key(self, choice: RowChoice) -> tuple[int, int]:

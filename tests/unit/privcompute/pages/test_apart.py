@@ -14,7 +14,16 @@ from contracts.pages.page import trace
 from privcompute.mpc.local import run_local
 from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.mpc.rounds import Steps
-from privcompute.pages.apart import BASIS_MAX, GROUPS_MAX, JudgedSet, apart, apart_alone, checks_of
+from privcompute.pages.apart import (
+    BASIS_MAX,
+    GROUPS_MAX,
+    SPREAD_MAX,
+    JudgedSet,
+    apart,
+    apart_alone,
+    checks_of,
+)
+from privcompute.pages.normals import normals
 from privcompute.pages.columns import InputRefused
 from tests.unit.privcompute.pages.running import Data, run_page
 
@@ -80,11 +89,100 @@ def test_sets_are_far_apart_on_shares_as_in_the_clear(seed: int) -> None:
 
 
 def test_as_many_groups_as_are_judged_take_no_more_comparisons_than_stated() -> None:
-    sets = tuple(JudgedSet("other", number, number, number) for number in range(1, BASIS_MAX))
-    checks = checks_of((1,) * (BASIS_MAX - 1), sets)
-    assert len(checks.pair_sets) + len(checks.triple_sets) + len(checks.sum_sets) < 266_000
+    two = (JudgedSet("every", 1, 1, 0), JudgedSet("every", 2, 2, 0))
+    checks = checks_of((7, BASIS_MAX - 6), two)
+    assert len(checks.pair_sets) + len(checks.triple_sets) + len(checks.sums) < 266_000
+    assert set(checks.sums.reach.tolist()) == {1}
+    some = tuple(JudgedSet("other", number, number, number) for number in range(1, SPREAD_MAX - 1))
+    assert len(checks_of((1,) * (SPREAD_MAX - 2), some).sums) < 3_300
+    assert len(normals(SPREAD_MAX - 1)) == 252_434
     alone = checks_of((GROUPS_MAX - 1,), (JudgedSet("every", 1, 1, 0),))
-    assert len(alone.triple_sets) + len(alone.sum_sets) < 4_000
+    assert len(alone.triple_sets) + len(alone.sums) < 4_000
+
+
+@pytest.mark.parametrize(("groups", "planes"), [(1, 2), (2, 6), (3, 20), (4, 140), (5, 3_254)])
+def test_all_hyperplanes_through_points_of_a_cube_are_listed_once(groups: int, planes: int) -> None:
+    """How many there are is sequence A007847; each goes through as many points as it takes to fix it."""
+    factors = normals(groups).astype(int)
+    assert len(np.unique(factors, axis=0)) == planes
+    assert not any((-one).tolist() in factors.tolist() for one in factors[:50])
+    points = np.array([(1, *point) for point in product((0, 1), repeat=groups)])
+    for one in factors[:: max(1, planes // 50)]:
+        assert np.linalg.matrix_rank(points[points @ one == 0]) == groups
+
+
+def conditions(*bits: np.ndarray[Any, Any]) -> list[bool]:
+    """Return which conditions are shown of rows in groups of ten, each a figure of its own."""
+    sets = tuple(JudgedSet("other", number, number, number) for number in range(1, len(bits) + 1))
+    found = apart_alone([one.astype(np.int64) for one in bits], sets, [(0, len(bits[0]))], 10)
+    return [bool(one) for one in found[1:]]
+
+
+def some_of(random: np.random.Generator, rows: int, groups: int, many: int) -> np.ndarray[Any, Any]:
+    """Put each row into so many of some groups, at random: (groups, rows)."""
+    return np.array([random.permutation(groups) < many for _ in range(rows)]).T
+
+
+@pytest.mark.parametrize(("groups", "many"), [(3, 2), (4, 2), (5, 2), (5, 3)])
+def test_groups_that_each_row_is_in_as_often_but_one_row_are_not_all_shown(groups: int, many: int) -> None:
+    """Twice (three times) the total without all groups is what one row has: with factors of 1 nothing shows."""
+    bits = some_of(np.random.default_rng(1), 200, groups, many)
+    out = int(np.flatnonzero(bits[:, 7])[0])
+    bits[out, 7] = False
+    assert (many - bits.sum(axis=0) != 0).sum() == 1
+    shown = conditions(*bits)
+    assert shown[:2] == [True, True]
+    assert not all(shown)
+
+
+def test_a_figure_that_counts_twice_beside_others_once_tells_of_no_single_row() -> None:
+    """In the first group, or in exactly two of three others: 2 a + b + c + d = 2 for all rows but one."""
+    random = np.random.default_rng(2)
+    first = random.random(300) < 0.5
+    rest = some_of(random, 300, 3, 2) & ~first
+    rest[:, 5] ^= [True, False, False]
+    assert (2 * first + rest.sum(axis=0) != 2).sum() == 1
+    assert not all(conditions(first, *rest))
+
+
+def test_rows_that_a_sum_counts_twice_are_not_taken_for_four() -> None:
+    """Five rows that count twice have 20 as the sum of squares, and are five."""
+    random = np.random.default_rng(3)
+    a, b = random.random(300) < 0.5, random.random(300) < 0.5
+    few = np.arange(300) < 5
+    # a + b - c - d, with c and d as a and b but for the few, of which a and b have all and c and d none
+    swap = random.random(300) < 0.5
+    c, d = np.where(swap, a, b) & ~few, np.where(swap, b, a) & ~few
+    a, b = a | few, b | few
+    left = a.astype(int) + b - c - d
+    assert set(left.tolist()) == {0, 2}
+    assert np.count_nonzero(left) == 5
+    assert not all(conditions(a, b, c, d))
+
+
+def test_the_last_bin_counts_where_rows_may_be_in_none() -> None:
+    """Four groupings of a single bin that together hold all rows but one."""
+    part = np.random.default_rng(4).integers(0, 4, 200)
+    bits = [((part == number) & (np.arange(200) != 9)).astype(np.int64)[:, None] for number in range(4)]
+    sets = tuple(JudgedSet("some", number, number, 0) for number in range(1, 5))
+    assert apart_alone(bits, sets, [(0, 200)], 10)[1:].tolist() == [1, 1, 1, 0]
+
+
+def test_two_groupings_by_bins_that_leave_no_row_out_are_both_shown() -> None:
+    random = np.random.default_rng(5)
+    bits = [(random.integers(0, 3, 200)[:, None] == np.arange(3)).astype(np.int64) for _ in range(2)]
+    sets = (JudgedSet("some", 1, 1, 0), JudgedSet("some", 2, 2, 0))
+    assert apart_alone(bits, sets, [(0, 200)], 10)[1:].tolist() == [1, 1]
+    bits[1][3] = 0  # one row that only the second grouping leaves out
+    assert apart_alone(bits, sets, [(0, 200)], 10)[1:].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("groups", [2, 3, 4])
+def test_random_conditions_are_shown(groups: int) -> None:
+    """As many as a page may ask about: with 2 * 10 rows a figure, balanced conditions hide nothing."""
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        assert all(conditions(*(random.random((groups, 20 * (groups + 1))) < 0.5))), seed
 
 
 @PROPERTY
@@ -98,9 +196,9 @@ def test_no_sum_or_difference_of_any_figures_rests_on_few_rows(seed: int) -> Non
     far = apart_alone(bits, sets, [(0, 60)], LEAST)
     shown = [np.ones(60, np.int64)]
     shown += [one for number, one in enumerate(bits, 1) if far[number] and one.sum() >= LEAST]
-    for signs in product((-1, 0, 1), repeat=len(shown)):
-        squares = int((np.array(signs) @ np.array(shown)).__pow__(2).sum())
-        assert not any(signs) or squares >= LEAST
+    for factors in product(range(-3, 4), repeat=len(shown)):
+        rows = np.count_nonzero(np.array(factors) @ np.array(shown))
+        assert not any(factors) or rows >= LEAST
 
 
 # --- pages ------------------------------------------------------------------------------------------------
@@ -177,6 +275,23 @@ def test_groups_of_two_owners_that_differ_by_one_row_are_not_shown_beside_one_an
     )
     assert None not in said["of b"]
     assert said["of c"] == [None, None]
+
+
+@pytest.mark.parametrize("clear", [True, False])
+def test_groups_of_one_figure_that_overlap_are_judged_beside_one_another(clear: bool) -> None:
+    """Two groups of one stack differ by the target alone."""
+    near = 'stack([rows.b.kind == "u", rows.c.twin == "u"])'
+    far = 'stack([rows.b.kind == "u", rows.c.half == "l"])'
+    said = found(("near", f"sum(rows.a.x, by={near})"), clear=clear)
+    assert said["near"] == [None, None]
+    assert None not in found(("far", f"sum(rows.a.x, by={far})"), clear=clear)["far"]
+
+
+def test_cells_of_two_groupings_exclude_one_another() -> None:
+    """As many cells as of one grouping; one that is too small hides another, or the total would tell it."""
+    cells = "one_hot(rows.b.kind)[:, :, None] & one_hot(rows.c.half)[:, None, :]"
+    said = found(("cells", f"sum({cells})"))["cells"]
+    assert [None in line for line in said] == [False, False]
 
 
 def test_a_group_hides_what_two_others_leave_of_it() -> None:
@@ -274,7 +389,7 @@ def test_a_page_of_more_groups_than_are_judged_is_refused_before_it_runs() -> No
         (f"f{number}", f"sum(rows.a.x, by=rows.b.kind, where={where.format(number)})")
         for number in range(GROUPS_MAX // 3 + 1)
     ]
-    with pytest.raises(InputRefused, match=r"at most 12 are judged beside one another, 64 .* ask for noise"):
+    with pytest.raises(InputRefused, match=r"at most 7 are judged beside one another: 64 .* ask for noise"):
         found(*stacked)
 
 
