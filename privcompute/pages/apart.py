@@ -34,7 +34,7 @@ GROUPS_MAX = 64
 BASIS_MAX = 12
 """Groups of two groupings, but for the last of each, all rows among them: 265,000 sums of them."""
 SPREAD_MAX = 7
-"""Groups of more groupings and conditions, all rows among them: 252,000 sums, of which each is compared thrice."""
+"""Groups of more groupings and conditions, all rows among them: 252,000 sums, each compared thrice."""
 ROWS_AT_ONCE = 1 << 15
 """Rows whose bits are multiplied at a time: bounds memory at about 60 MB."""
 COMPARED_AT_ONCE = 1 << 17
@@ -51,7 +51,8 @@ class JudgedSet:
 
     role: str
     """`every`: groups that all rows of the mask are in; `some`: groups of which rows are in one or none;
-    `other`: any groups, which are judged beside one another, too; `mask`: the rows that a set's groups are of."""
+    `other`: any groups, which are judged beside one another, too; `mask`: the rows that a set's groups are
+    of."""
     set: int
     name: int
     """What tells equal definitions: two of one name are never compared; 0 is all rows."""
@@ -134,13 +135,16 @@ def checks_of(widths: tuple[int, ...], sets: tuple[JudgedSet, ...]) -> Checks:
         if one.role == "some" and (one.mask, 0) in name:
             unions.append((np.arange(first, first + width), name.index((one.mask, 0)), one.set))
     count = len(number)
-    loose = [False, *[one.role == "other" for width, one in zip(widths, sets, strict=True) for _ in range(width)]]
+    loose = [
+        False,
+        *[one.role == "other" for width, one in zip(widths, sets, strict=True) for _ in range(width)],
+    ]
     pairs = [
         (i, j)
         for i, j in combinations(range(count), 2)
         if name[i] != name[j]
         and total.get(cluster[j]) != name[i]
-        and (number[i] != number[j] or loose[i] and loose[j])
+        and (number[i] != number[j] or (loose[i] and loose[j]))
     ]
     triples, disjoint = [], []
     for three in combinations(range(count), 3):
@@ -203,13 +207,14 @@ def _basis_max(widths: tuple[int, ...], sets: tuple[JudgedSet, ...]) -> int:
 
 
 def _sums(widths: tuple[int, ...], sets: tuple[JudgedSet, ...], numbers: Places) -> ComparedSums:
-    """Return the sums that are compared: of two families all with factors of -1, 0 and 1, else all normals."""
+    """Return the sums that are compared: of two families with factors of -1, 0 and 1, else all normals."""
     listed = _of_basis(widths, sets)
     of_sets = np.array([0, *[numbers[place] for place, _ in listed]], np.intp)
     arguments = np.array([-1, *[argument for _, argument in listed]])
     count, two = len(listed), _families(widths, sets) <= 2
     if _families(widths, sets) < 2 or 1 + count > _basis_max(widths, sets):
-        return ComparedSums(np.zeros((0, 1 + count), np.int8), *[np.zeros(0, np.intp)] * 2, np.zeros(0, np.bool_))
+        none = np.zeros(0, np.intp)
+        return ComparedSums(np.zeros((0, 1 + count), np.int8), none, none, np.zeros(0, np.bool_))
     factors = signs(count) if two else normals(count)
     grouped = [np.flatnonzero(arguments == one) for one, said in enumerate(sets) if said.role != "other"]
     most, zeros = (
@@ -389,8 +394,8 @@ def _near_triples(
 def _near_sums(engine: Engine, shared: Shared, shown: Shared, checks: Checks, least: int) -> Steps[Shared]:
     """Judge sums of several figures by how many rows they rest on at least.
 
-    Where a row counts as c, a whole number of at most r, these are no fewer than the sum of c^2 / r^2, nor than
-    that of (3 c - c^2) / 2 or (-3 c - c^2) / 2, of which none is above 1, and all are 0 where c is.
+    Where a row counts as c, a whole number of at most r, these are no fewer than the sum of c^2 / r^2, nor
+    than that of (3 c - c^2) / 2 or (-3 c - c^2) / 2, of which none is above 1, and all are 0 where c is.
     """
     kept, sums = checks.basis, checks.sums
     far = (engine.constant(1) - shown[kept]).mul_public(_FAR)
@@ -401,7 +406,9 @@ def _near_sums(engine: Engine, shared: Shared, shown: Shared, checks: Checks, le
         three, some = counts[twice].mul_public(3), squares[twice]
         bound = engine.constant([2 * least])
         above = yield from _less(engine, three - some, bound)
-        below = yield from _less(engine, engine.constant(np.zeros(len(twice), np.int64)) - three - some, bound)
+        below = yield from _less(
+            engine, engine.constant(np.zeros(len(twice), np.int64)) - three - some, bound
+        )
         both = yield from engine.mul(above, below)
         both = yield from engine.mul(both, near[twice])
         order = np.argsort(np.concatenate([np.flatnonzero(sums.reach <= 1), twice]), kind="stable")
@@ -418,7 +425,8 @@ def _near_sums(engine: Engine, shared: Shared, shown: Shared, checks: Checks, le
 def _moments(shared: Shared, far: Shared, factors: Factors) -> tuple[Shared, Shared]:
     """Return the sums of what rows count in each sum of figures, and of its square: local.
 
-    `shared` are the rows that two groups have in common, the first being all rows; `far` is added for a group.
+    `shared` are the rows that two groups have in common, the first being all rows; `far` is added for each
+    group that is used.
     """
     components, size = shared.words.shape[:2]
     common = shared.words.reshape(components, size * size)

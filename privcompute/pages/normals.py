@@ -1,10 +1,10 @@
 """Sums of figures with whole factors that can rest on the fewest rows: which factors there are to try.
 
-Figures are over groups of rows, all rows among them. In a sum of figures with factors a row counts by the sum
-of the factors of the groups that it is in; the sum rests on the rows in which that is not 0. If some sum, with
-any factors, rests on few rows, one of them does whose rows with 0 are as many as can be: its factors are those
-of a hyperplane through points of {0, 1}^d, a row being the point that says in which of d groups it is. All
-hyperplanes through d such points are listed here for d up to 6; of 6 there are 252,434. Their factors are
+Figures are over groups of rows, all rows among them. In a sum of figures with factors a row counts by the
+sum of the factors of the groups that it is in; the sum rests on the rows in which that is not 0. If some sum,
+with any factors, rests on few rows, one of them does whose rows with 0 are as many as can be: its factors are
+those of a hyperplane through points of {0, 1}^d, a row being the point that says in which of d groups it is.
+All hyperplanes through d such points are listed here for d up to 6; of 6 there are 252,434. Their factors are
 minors of matrices of 0 and 1, so at most LARGEST. Where groups are those of two nested families, as two
 groupings are, no factor is larger than 1, and none counts a row twice: such matrices are totally unimodular
 (Edmonds 1970).
@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST = (1, 1, 1, 2, 3, 5)
-"""Greatest factor where 1, 2, … groups have one that is not 0: determinants of matrices of 0 and 1, one smaller."""
+"""Greatest factor where 1, 2, … groups have one: a determinant of 0 and 1, of one row less."""
 Factors = NDArray[np.int8]
 """(sums, 1 + groups): of all rows, then of each group."""
 
 
 @lru_cache(maxsize=8)
 def normals(groups: int) -> Factors:
-    """Return the factors of all hyperplanes through points of {0, 1}^groups, one of each two opposite ones."""
+    """Return the factors of all hyperplanes through points of {0, 1}^groups, each with one sign."""
     found = [np.zeros((0, groups + 1), np.int8)]
     for used in range(1, groups + 1):
         some = _of_all(used)
@@ -43,7 +43,8 @@ def signs(groups: int) -> Factors:
     """Return -1, 0 and 1 of all rows and each group in all ways, the first that is not 0 being 1."""
     every = np.indices((3,) * (groups + 1), np.int8).reshape(groups + 1, -1).T - np.int8(1)
     used = every != 0
-    return every[every[np.arange(len(every)), used.argmax(axis=1)] > 0]
+    kept: Factors = every[every[np.arange(len(every)), used.argmax(axis=1)] > 0]
+    return kept
 
 
 @lru_cache(maxsize=8)
@@ -77,7 +78,7 @@ def _spans(points: NDArray[np.int_], groups: int) -> bool:
     return len(points) >= groups and int(np.linalg.matrix_rank(whole)) == groups
 
 
-def reach(factors: Factors, apart: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def reach(factors: Factors, apart: Sequence[NDArray[np.intp]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return how far from 0 a row may count in each sum, and how many kinds of rows count as 0.
 
     `apart` are sets of groups, from 1 on, of which a row is in one at most.
@@ -85,6 +86,6 @@ def reach(factors: Factors, apart: Sequence[Sequence[int]]) -> tuple[NDArray[np.
     groups = factors.shape[1] - 1
     points = np.array([(1, *point) for point in product((0, 1), repeat=groups)])
     for some in apart:
-        points = points[points[:, list(some)].sum(axis=1) <= 1]
+        points = points[points[:, some].sum(axis=1) <= 1]
     counts = factors.astype(np.int64) @ points.T
     return np.abs(counts).max(axis=1), (counts == 0).sum(axis=1)

@@ -16,14 +16,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from privcompute.data.exposed import ExposedStore
 from privcompute.data.schema import Column
+from privcompute.job.enforcement import JobRefusal
+from privcompute.job.exposure import Exposure
+from privcompute.job.inputs import check_delta
 from privcompute.job.runner import join_of
+from privcompute.job.view import GrantedInput
 from privcompute.mpc.local import run_local
 from privcompute.mpc.protocols.psi import private_join
 from privcompute.mpc.rounds import Steps
 from privcompute.pages.columns import JobInput
 from privcompute.pages.judging import OwnTable, judged
-from tests.campaigns.consortium import Consortium, Dataset, Refused
+from privcompute.pages.work import ExactUse
+from tests.campaigns.consortium import Consortium, Dataset
+from tests.campaigns.ledger import Refused
 
 LEAST = 10
 """The smallest group of every grant."""
@@ -43,6 +50,8 @@ class Said:
     truth: int
     code: str = ""
     """What refused the job, or the last of several."""
+    bound: float = 0.0
+    """How often whoever knows as much is right by theory, at most; 0 where `guess` is one's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,8 @@ class Attack:
     name: str
     knows: str
     trial: Callable[[World], Said]
+    trials: int = 200
+    """More where the attack does better or worse than the guess by chance alone."""
 
 
 class World:
@@ -72,15 +83,17 @@ class World:
         """The answer of the person sought."""
         return int(self.yes[self.target])
 
-    def people(self, yes: NDArray[np.bool_] | None = None, keep: NDArray[np.bool_] | None = None) -> Dataset:
-        """Return the victim's dataset."""
+    def people(
+        self, yes: NDArray[np.bool_] | None = None, keep: NDArray[np.bool_] | None = None, **granted: str
+    ) -> Dataset:
+        """Return the victim's dataset; `granted` says of columns what they are granted as."""
         yes, keep = self.yes if yes is None else yes, np.ones(ROWS, bool) if keep is None else keep
         cells = {
             "id": self.ids[keep], "y": texts(yes, "yes", "no")[keep],
             "score": yes.astype(np.int64)[keep], "twice": 2 * yes.astype(np.int64)[keep],
         }  # fmt: skip
         columns = (key(), category("y", "no", "yes"), number("score", 1), number("twice", 2))
-        return Dataset("people", columns, cells)
+        return Dataset("people", columns, cells, granted=granted)
 
     def homes(self) -> Dataset:
         """Return an honest owner's dataset; one registered category holds the person sought alone."""
@@ -104,10 +117,10 @@ class World:
 
     # --- asking ---------------------------------------------------------------------------------------------
     def ask(
-        self, *figures: str, receiver: str = "auditor", epsilon: float = 0, **datasets: Dataset
+        self, *figures: str, receiver: str = "auditor", noise: str = "", **datasets: Dataset
     ) -> dict[str, Any]:
         """Return figures f0, f1, … of a page over the joined datasets, with noise if asked; raise Refused."""
-        kind = f"noise=laplace(epsilon={epsilon})" if epsilon else "exact=True"
+        kind = f"noise={noise}" if noise else "exact=True"
         held = {"people": self.people(), "homes": self.homes(), "clubs": self.clubs()} | datasets
         body = "\n".join(
             f'    release({figure}, to="{receiver}", {kind}, name="f{number}")'
@@ -285,35 +298,83 @@ def _twin_groupings(world: World) -> Said:
 
 
 # --- reconstruction -------------------------------------------------------------------------------------
-def _reconstruct(world: World, groupings: int) -> Said:
-    """Random groupings of an accomplice, solved for everybody's answer (Dinur and Nissim 2003)."""
-    bits = [world.random.random(ROWS) < 0.5 for _ in range(groupings)]
+def reconstruct(world: World, groupings: int) -> Said:
+    """Random groupings of an accomplice, solved for everybody's answer (Dinur and Nissim 2003).
 
-    def ask() -> int | None:
+    The guess reads the same figures as they are meant: how many say yes in each group that the person is in.
+    """
+    bits = [world.random.random(ROWS) < 0.5 for _ in range(groupings)]
+    guess = world.majority()
+    try:
         figures = [f"sum(rows.people.score, by=rows.clubs.g{number})" for number in range(groupings)]
         found = world.ask(*figures, clubs=world.clubs(*bits))
-        rows, sums = [np.ones(ROWS)], [float(world.yes.sum())]
-        for number, one in enumerate(bits):
-            values = found[f"f{number}"]
-            if None not in values:
-                rows.append(one.astype(float))
-                sums.append(float(values[0]))
-        mean = world.yes.mean()
-        solved = np.linalg.lstsq(
-            np.array(rows), np.array(sums) - mean * np.array(rows).sum(axis=1), rcond=None
-        )[0]
-        value = mean + solved[world.target]
-        return world.coin() if abs(value - 0.5) < 1e-9 else int(value > 0.5)
+    except Refused as refused:
+        return world.said(None, refused.code, guess)
+    shown = [(one, found[f"f{number}"]) for number, one in enumerate(bits) if None not in found[f"f{number}"]]
+    total = float(world.yes.sum())
+    rows = np.array([np.ones(ROWS), *[one.astype(float) for one, _ in shown]])
+    sums = np.array([total, *[float(values[0]) for _, values in shown]])
+    mean = total / ROWS
+    solved = np.linalg.lstsq(rows, sums - mean * rows.sum(axis=1), rcond=None)[0]
+    value = mean + solved[world.target]
+    answer = world.coin() if abs(value - 0.5) < 1e-9 else int(value > 0.5)
+    odds = (1 - len(shown)) * _log_odds(total, ROWS)
+    for one, values in shown:
+        mine = one[world.target]
+        odds += _log_odds(float(values[0 if mine else 1]), int((one == mine).sum()))
+    return world.said(answer, guess=world.coin() if abs(odds) < 1e-9 else int(odds > 0))
+
+
+def _log_odds(yes: float, rows: int) -> float:
+    return math.log((yes + 0.5) / (rows - yes + 0.5))
+
+
+def _reconstruction_whole(world: World) -> Said:
+    return reconstruct(world, 31)
+
+
+def _reconstruction_allowed(world: World) -> Said:
+    return reconstruct(world, ROWS // (2 * LEAST) // 2)
+
+
+def _twice_the_total(world: World) -> Said:
+    """All are in two of an accomplice's four groups, but the person: it is missing from twice the total."""
+    bits = np.array([world.random.permutation(4) < 2 for _ in range(ROWS)]).T
+    out = int(np.flatnonzero(bits[:, world.target])[0])
+    bits[out, world.target] = False
+
+    def ask() -> int | None:
+        figures = [f'sum(rows.people.score, where=rows.clubs.g{number} == "in")' for number in range(4)]
+        found = world.ask(*figures, clubs=world.clubs(*bits))
+        values = [found[f"f{number}"] for number in range(4)]
+        return None if None in values else difference(2 * world.yes.sum(), sum(values))
 
     return tried(world, ask)
 
 
-def _reconstruction_whole(world: World) -> Said:
-    return _reconstruct(world, 31)
+def _overlapping(world: World) -> Said:
+    """Two groups of one figure that an accomplice makes, which differ by the person."""
+    first = world.random.random(ROWS) < 0.5
+
+    def ask() -> int | None:
+        figure = 'sum(rows.people.score, by=stack([rows.clubs.g0 == "in", rows.clubs.g1 == "in"]))'
+        found = world.ask(figure, clubs=world.clubs(first & ~world.rare, first | world.rare))["f0"]
+        return difference(found[1], found[0])
+
+    return tried(world, ask)
 
 
-def _reconstruction_allowed(world: World) -> Said:
-    return _reconstruct(world, ROWS // (2 * LEAST) // 2)
+def _limits(world: World) -> Said:
+    """Limits of an accomplice that everybody passes but the person, whose answer decides."""
+    limits = np.where(world.rare, 0, -1)
+
+    def ask() -> int | None:
+        people = world.people(score="compare-only")
+        figure = "count(rows.people.score > rows.clubs.w)"
+        value = world.ask(figure, people=people, clubs=world.clubs(w=limits))["f0"]
+        return None if value is None else round(float(value)) - (ROWS - 1)
+
+    return tried(world, ask)
 
 
 def _crafted_groups(world: World) -> Said:
@@ -407,16 +468,37 @@ def _suppression(world: World) -> Said:
 
 
 def _preflight(world: World) -> Said:
-    """Whether the person is in the victim's data, by twelve free answers about how many rows there are."""
+    """Whether the person is in the victim's data, by twelve free answers about how many rows there are.
+
+    An owner that ends a job before it binds says why: too few rows, more figures than they allow, or a delta
+    above one over them. So one answer may tell between which of four numbers they are.
+    """
     there = bool(world.random.integers(2))
     rows = 30 + int(world.random.integers(0, 21)) + there
-    item, low, high = JobInput("people/people", 0, ()), 1, 101
+    low, high = 1, 101
     for _ in range(12):
         if high - low > 1:
-            middle = (low + high) // 2
-            few = judged(middle, OwnTable(middle, item, {}, rows), [])
-            low, high = (low, middle) if few else (middle, high)
+            cuts = [low + (high - low) * part // 4 for part in (1, 2, 3)]
+            cuts[1] -= cuts[1] % 2  # two rows allow a figure
+            edges = [low, *sorted(cuts), high]
+            told = _told(world.consortium.folder, rows, edges[1:4])
+            low, high = edges[told], edges[told + 1]
     return Said(_from_rows(world, low), _from_rows(world, rows), int(there))
+
+
+def _told(folder: Path, rows: int, cuts: Sequence[int]) -> int:
+    """Return how many of three numbers of rows are reached, as one job's refusal tells, or its absence."""
+    name = "people/people"
+    uses = {"score": ExactUse(cuts[1] // 2, frozenset({"n:join1"}))}
+    exposure = Exposure("job", name, 1, name, 1, uses, b"", 1, ExposedStore(folder))
+    try:
+        check_delta(GrantedInput("", name, 1, {}, "people"), rows, 10**18 // max(1, cuts[2] - 1))
+        if judged(cuts[0], OwnTable(cuts[0], JobInput(name, 0, ()), {}, rows), []):
+            return 0
+        exposure.check_figures(rows)
+    except JobRefusal as refusal:
+        return {"DELTA_ABOVE_ROWS": 3, "EXACT_FIGURES_SPENT": 1}[refusal.reason]
+    return 2
 
 
 def _from_rows(world: World, rows: int) -> int:
@@ -558,57 +640,50 @@ def _two_versions(world: World) -> Said:
 
 
 # --- noise -------------------------------------------------------------------------------------------------
-def _noisy(world: World, jobs: Sequence[tuple[str, Sequence[str]]], epsilon: float) -> Said:
-    """Take the mean of noisy sums by somebody who knows every other answer; the guess is what epsilon allows.
+_SUM = "sum(rows.people.score)"
+GRANTEES = ("auditor", "press", "court", "museum")
 
-    Nobody who knows everything but one of two equally likely answers is right more often than
-    e^epsilon / (1 + e^epsilon), epsilon being what the account is charged with in all.
+
+def _noisy(
+    world: World, jobs: Sequence[tuple[str, Sequence[str]]], noise: str, known: int = 0, **datasets: Dataset
+) -> Said:
+    """Take the mean of noisy figures by somebody who knows all but one answer, until accounts end it.
+
+    Nobody who knows everything but one of two equally likely answers is right more often than what accounts
+    are charged with allows. `known` is what the figure is without the person.
     """
     values: list[float] = []
-
-    def ask() -> int | None:
-        for receiver, figures in jobs:
-            found = world.ask(*figures, receiver=receiver, epsilon=epsilon)
+    code = ""
+    for receiver, figures in jobs:
+        try:
+            found = world.ask(*figures, receiver=receiver, noise=noise, **datasets)
             values.extend(float(value) for value in found.values())
-        others = world.yes.sum() - world.truth
-        return int(float(np.mean(values)) - float(others) > 0.5)
-
-    said = tried(world, ask)
-    allowed = 1 / (1 + math.exp(-world.consortium.epsilon.get("people/people", 0.0)))
-    guess = world.truth if world.random.random() < allowed else 1 - world.truth
-    return replace(said, guess=guess)
+        except Refused as refused:
+            code = refused.code
+    answer = int(float(np.mean(values)) - known > 0.5) if values else None
+    bound = world.consortium.ledger.right_at_most("people/people")
+    return replace(world.said(answer, "" if values else code), bound=bound)
 
 
-_SUM = "sum(rows.people.score)"
+def _sums(jobs: Sequence[tuple[str, Sequence[str]]], noise: str) -> Callable[[World], Said]:
+    def trial(world: World) -> Said:
+        return _noisy(world, jobs, noise, int(world.yes.sum() - world.truth))
 
-
-def _one_noisy(world: World) -> Said:
-    return _noisy(world, [("auditor", [_SUM])], 1.0)
-
-
-def _averaging(world: World) -> Said:
-    return _noisy(world, [("auditor", [_SUM] * 3)], 1.0)
-
-
-def _averaging_jobs(world: World) -> Said:
-    return _noisy(world, [("auditor", [_SUM])] * 2, 0.5)
-
-
-def _pooled_noise(world: World) -> Said:
-    return _noisy(world, [(receiver, [_SUM]) for receiver in ("auditor", "press")], 0.5)
+    return trial
 
 
 def _noisy_weights(world: World) -> Said:
     """Weights of an accomplice that leave the person alone in the sum."""
-    marks = world.rare.astype(np.int64)
+    figure = "sum(clip(clip(rows.people.score, 0, 1) * clip(rows.clubs.w, 0, 1), 0, 1))"
+    clubs = world.clubs(w=world.rare.astype(np.int64))
+    return _noisy(world, [("auditor", [figure])], "laplace(epsilon=1)", clubs=clubs)
 
-    def ask() -> int | None:
-        figure = "sum(clip(rows.people.score, 0, 1) * clip(rows.clubs.w, 0, 1))"
-        return int(float(world.ask(figure, epsilon=1.0, clubs=world.clubs(w=marks))["f0"]) > 0.5)
 
-    said = tried(world, ask)
-    allowed = 1 / (1 + math.exp(-world.consortium.epsilon.get("people/people", 0.0)))
-    return replace(said, guess=world.truth if world.random.random() < allowed else 1 - world.truth)
+def _noisy_limits(world: World) -> Said:
+    """Limits of an accomplice that nobody passes, but the person may."""
+    people, clubs = world.people(score="compare-only"), world.clubs(w=np.where(world.rare, 0, 2))
+    jobs = [("auditor", ["count(rows.people.score > rows.clubs.w)"])]
+    return _noisy(world, jobs, "laplace(epsilon=1)", people=people, clubs=clubs)
 
 
 def _overflow(world: World) -> Said:
@@ -618,35 +693,72 @@ def _overflow(world: World) -> Said:
     def ask() -> int | None:
         far = " + ".join(["2305843009213693952"] * 3 + ["2305843009213693951"])
         figure = f"sum(maximum(where(rows.clubs.w > 0, rows.people.score, 0) + {far}, 0))"
-        value = world.ask(figure, epsilon=0.01, clubs=world.clubs(w=marks))["f0"]
+        value = world.ask(figure, noise="laplace(epsilon=0.01)", clubs=world.clubs(w=marks))["f0"]
         return int(abs(float(value)) > 2.0**40)
 
     return tried(world, ask)
 
 
+ONE, HALF = "laplace(epsilon=1)", "laplace(epsilon=0.5)"
 ATTACKS = (
-    Attack("one figure with noise", "every other answer; epsilon 1", _one_noisy),
-    Attack("averaging", "every other answer; epsilon 1 three times", _averaging),
-    Attack("averaging over two jobs", "every other answer; epsilon 0.5 twice", _averaging_jobs),
-    Attack("grantees that pool noise", "every other answer; epsilon 0.5 each", _pooled_noise),
-    Attack("crafted weights with noise", "weights that leave one person; epsilon 1", _noisy_weights),
+    Attack("one figure with noise", "every other answer; epsilon 1", _sums([("auditor", [_SUM])], ONE), 500),
+    Attack(
+        "a small epsilon",
+        "every other answer; epsilon 0.1",
+        _sums([("auditor", [_SUM])], "laplace(epsilon=0.1)"),
+        1_000,
+    ),
+    Attack(
+        "gaussian noise",
+        "every other answer; epsilon 1, delta 0.000001",
+        _sums([("auditor", [_SUM])], "gaussian(epsilon=1, delta=0.000001)"),
+        500,
+    ),
+    Attack(
+        "averaging", "every other answer; epsilon 1 three times", _sums([("auditor", [_SUM] * 3)], ONE), 200
+    ),
+    Attack(
+        "averaging over two jobs",
+        "every other answer; epsilon 0.5 twice",
+        _sums([("auditor", [_SUM])] * 2, HALF),
+        200,
+    ),
+    Attack(
+        "grantees that pool noise",
+        "every other answer; epsilon 0.5 each",
+        _sums([(receiver, [_SUM]) for receiver in GRANTEES[:2]], HALF),
+        200,
+    ),
+    Attack(
+        "averaging until accounts end it",
+        "every other answer; four grantees, epsilon 1 four times each",
+        _sums([(receiver, [_SUM]) for receiver in GRANTEES for _ in range(4)], ONE),
+        100,
+    ),
+    Attack("crafted weights with noise", "weights that leave one person; epsilon 1", _noisy_weights, 500),
+    Attack(
+        "crafted limits with noise", "limits that only one person may pass; epsilon 1", _noisy_limits, 500
+    ),
     Attack("overflow under noise", "weights that leave one person; epsilon 0.01", _overflow),
     Attack("differencing", "who is rare", _differencing),
     Attack("difference of three figures", "who is rare", _three_figures),
     Attack("parts of all but one", "all parts, the total", _parts),
+    Attack("twice the total", "who is in which two of four groups, the total", _twice_the_total),
+    Attack("overlapping groups of one figure", "both groups", _overlapping),
     Attack("zero cells", "who is rare; what is hidden", _zero_cells),
     Attack("the same in other words", "who is rare", _other_words),
     Attack("marks that are forgotten", "who is rare", _hidden_total),
     Attack("twin groupings", "both groupings", _twin_groupings),
     Attack("linear reconstruction", "31 random groupings", _reconstruction_whole),
-    Attack("reconstruction within the limit", "2 random groupings", _reconstruction_allowed),
-    Attack("crafted groups", f"{KNOWN} answers of the group, its sum", _crafted_groups),
+    Attack("reconstruction within the limit", "2 random groupings", _reconstruction_allowed, 600),
+    Attack("crafted groups", f"{KNOWN} answers of the group, its sum", _crafted_groups, 500),
     Attack("crafted keys", "keys of its own", _own_keys),
     Attack("crafted weights", "weights of an accomplice", _weights),
+    Attack("crafted limits", "limits that all pass but one", _limits),
     Attack("crafted features", "a column of an accomplice", _features),
     Attack("shifted bins", "edges of its own", _shifted_bins),
-    Attack("suppression oracle", f"{KNOWN} answers of the group, its count", _suppression),
-    Attack("preflight oracle", "who else is in the data, to within 20", _preflight),
+    Attack("suppression oracle", f"{KNOWN} answers of the group, its count", _suppression, 500),
+    Attack("preflight oracle", "who else is in the data, to within 20", _preflight, 1_000),
     Attack("one-row membership", "nothing of the victim's rows", _one_row),
     Attack("decoys and abort probing", f"{KNOWN} members of the join", _decoys),
     Attack("accomplice rows", "all rows of the accomplice", _accomplice_rows),

@@ -1,8 +1,8 @@
 """A consortium in memory for attacks on results: from the text of a page to what a receiver reads.
 
 It goes the way of a job: the plan and uses that follow of the page, the grants, the accounts, what owners'
-agents say before they bind, the joins with the sizes that owners ask for, what the agents say of exact figures,
-and the run among three parties.
+agents say before they bind, the joins with the sizes that owners ask for, what the agents say of exact
+figures, and the run among three parties.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.mpc.rounds import Steps
 from privcompute.pages.columns import JobInput
 from privcompute.pages.derived import PageInput, derive, not_granted
-from privcompute.pages.releases import results
 from privcompute.pages.judging import TOO_FEW_ROWS
+from privcompute.pages.releases import results
 from privcompute.pages.work import PageWork, WorkRun, of_plan
 from tests.campaigns.ledger import Refused, TrialLedger
 
@@ -152,23 +152,23 @@ class Consortium:
             if one.owner in self.plain:
                 continue
             account, given = f"{one.owner}/{name}", one.granted
-            uses = {column: use for column, use in work.exact_uses(at).items() if given.get(column) != "plain"}
+            uses = {
+                column: use for column, use in work.exact_uses(at).items() if given.get(column) != "plain"
+            }
             store = ExposedStore(self.folder / one.owner)
             asked = work.exact_groups(at)
             if asked:
                 versions = sorted([name, each.owner, each.version] for name, each in datasets.items())
                 asked = digest("groups", repr((asked, versions)).encode())
             job = f"{self.jobs:064x}"
-            found.append(
-                Exposure(job, account, one.version, account, self.min_group, uses, asked, 1, store)
-            )
+            found.append(Exposure(job, account, one.version, account, self.min_group, uses, asked, 1, store))
         return found
 
     def _judge_before(
         self, work: PageWork, datasets: Mapping[str, Dataset], tables: Mapping[str, TypedTable]
     ) -> None:
         """Ask the agents of owners that are no accomplices what they say before they bind."""
-        for place, (name, one) in enumerate(datasets.items()):
+        for name, one in datasets.items():
             if one.owner not in self.plain:
                 account, rows = f"{one.owner}/{name}", tables[name].rows
                 item = GrantedInput("", account, one.version, {}, name)

@@ -67,6 +67,13 @@ def run(loans, history, residents):
     two = join(loans, history)
     release(count(two), to="bank", exact=True, name="loans with a history")
 '''
+NOISY_PAGE = '''"""How many people live how, with noise."""
+
+
+def run(loans, history, residents):
+    rows = join(loans, history, residents)
+    release(count(rows, by=rows.history.housing), to="bank", noise=laplace(epsilon=1), name="people")
+'''
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,10 @@ def _cell(cell: Any) -> str:
     return str(cell).lower() if isinstance(cell, bool) else str(cell)
 
 
+OWN = {"own-figures": OWN_PAGE, "noisy-figures": NOISY_PAGE}
+"""Programs of the members' own."""
+
+
 @dataclass(frozen=True)
 class Running:
     """A consortium with agents, data, grants and the page of its own."""
@@ -170,12 +181,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     here = Running(made, drawn())
     try:
         list(start_consortium(made))
-        (folder / "own.py").write_text(OWN_PAGE, encoding="utf-8")
-        here.say("bank", "program", "propose", "own-figures", folder / "own.py", "--reason", "a report")
-        here.say("bureau", "program", "approve", "1")
-        here.say("registry", "program", "approve", "1")
-        here.say("bank", "program", "commit", "1")
-        programs = ("joint-statistics", "logistic-regression", "private-join", "own-figures")
+        for number, (name, page) in enumerate(OWN.items(), 1):
+            (folder / "own.py").write_text(page, encoding="utf-8")
+            here.say("bank", "program", "propose", name, folder / "own.py", "--reason", "a report")
+            here.say("bureau", "program", "approve", str(number))
+            here.say("registry", "program", "approve", str(number))
+            here.say("bank", "program", "commit", str(number))
+        programs = ("joint-statistics", "logistic-regression", "private-join", *OWN)
         for org in ORGS:
             data, schema = write(folder, org, here.parties[org])
             dataset = f"{org}/{DATASETS[org]}"
@@ -186,7 +198,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             words += [part for other in ORGS if other not in (org, "bank") for part in ("--co-party", other)]
             words += [part for other in ORGS if other != org for part in ("--membership", other)]
             words += ["--purpose", "research", "--legal-basis", "consent", "--expires", "30d", "--runs", "8"]
-            words += ["--because", "four programs, one of which is not decided yet"]
+            words += ["--because", "five programs, two of which are not decided yet"]
             words += ["--column", "person=join-only", "--dataset", dataset, "--min-group", str(MIN_GROUP)]
             here.say("bank", "grant", "request", f"bank/g-{org}", *words)
             here.say(org, "grant", "approve", f"bank/g-{org}")
@@ -332,28 +344,39 @@ def test_of_two_jobs_that_race_for_the_last_figures_of_a_column_one_runs(running
     ]
     spent = released(running)
     running.say("registry", "dataset", "caps", "registry/residents", "--figures", str(spent + needed))
-    words = ["job", "propose", "--program", "own-figures", "--purpose", "research", *INPUTS, *LONG, "--json"]
-    with ThreadPoolExecutor(2) as both:
-        told = [
-            one.result()
-            for one in [
-                both.submit(assent, *words, "--as", running.consortium.org("bank").path, seconds=200)
-                for _ in range(2)
-            ]
-        ]
-    jobs = [json.loads(one.stdout)["job"] for one in told if one.returncode == 0]
-    ends = [
-        assent(
-            "job", "watch", job, "--timeout", "180", "--as", running.consortium.org("bank").path, seconds=200
-        )
-        for job in jobs
-    ]
-    assert [one.returncode for one in [*told, *ends]].count(0) == len(jobs) + 1, (told, ends)
-    assert all("ACCOUNT_FIGURES" in one.stdout + one.stderr for one in [*told, *ends] if one.returncode != 0)
+    refused = raced(running, "own-figures", "ACCOUNT_FIGURES")
     assert released(running) == spent + needed
-    refused = running.say("bank", *words, fails=True)
-    assert "ACCOUNT_FIGURES" in refused
     assert f"column age: 0 figures left, asked {needed}" in refused
+
+
+def test_of_two_jobs_that_race_for_the_last_epsilon_of_an_account_one_runs(running: Running) -> None:
+    """All owners agree to both; the last acceptance of either holds what both need."""
+    for program in running.proposed:
+        running.job(program)
+    running.say("bureau", "dataset", "caps", "bureau/history", "--epsilon", "1")
+    refused = raced(running, "noisy-figures", "ACCOUNT_EPSILON")
+    account = json.loads(running.say("bureau", "dataset", "account", "bureau/history", "--json"))
+    assert (account["spent"]["epsilon"], account["reserved"]["epsilon"]) == (10**9, 0)
+    assert "bureau/history: epsilon 0 left, asked 1" in refused
+
+
+def raced(running: Running, program: str, code: str) -> str:
+    """Let two processes propose the same at once: one job runs, the other ends with a code, as a third does.
+
+    Returns what the third is told.
+    """
+    bank = running.consortium.org("bank").path
+    words = ["job", "propose", "--program", program, "--purpose", "research", *INPUTS, *LONG, "--json"]
+    with ThreadPoolExecutor(2) as both:
+        asked = [both.submit(assent, *words, "--as", bank, seconds=200) for _ in range(2)]
+        told = [one.result() for one in asked]
+    jobs = [json.loads(one.stdout)["job"] for one in told if one.returncode == 0]
+    ends = [assent("job", "watch", job, "--timeout", "180", "--as", bank, seconds=200) for job in jobs]
+    assert [one.returncode for one in [*told, *ends]].count(0) == len(jobs) + 1, (told, ends)
+    assert all(code in one.stdout + one.stderr for one in [*told, *ends] if one.returncode != 0)
+    refused = running.say("bank", *words, fails=True)
+    assert code in refused
+    return refused
 
 
 def released(running: Running) -> int:

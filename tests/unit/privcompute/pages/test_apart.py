@@ -23,8 +23,8 @@ from privcompute.pages.apart import (
     apart_alone,
     checks_of,
 )
-from privcompute.pages.normals import normals
 from privcompute.pages.columns import InputRefused
+from privcompute.pages.normals import normals
 from tests.unit.privcompute.pages.running import Data, run_page
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
@@ -125,7 +125,7 @@ def some_of(random: np.random.Generator, rows: int, groups: int, many: int) -> n
 
 @pytest.mark.parametrize(("groups", "many"), [(3, 2), (4, 2), (5, 2), (5, 3)])
 def test_groups_that_each_row_is_in_as_often_but_one_row_are_not_all_shown(groups: int, many: int) -> None:
-    """Twice (three times) the total without all groups is what one row has: with factors of 1 nothing shows."""
+    """Twice (three times) the total without all groups is one row's; factors of 1 show nothing."""
     bits = some_of(np.random.default_rng(1), 200, groups, many)
     out = int(np.flatnonzero(bits[:, 7])[0])
     bits[out, 7] = False
