@@ -87,5 +87,5 @@ async def room_obstacles(
     if not code:
         return []
     lines = await what_is_left(client, initiator, charges)
-    said = f"{'; '.join(lines)} (our node's word, not proved)"
+    said = f"{'; '.join(lines) or 'no more today'} (our node's word, not proved)"
     return [obstacle("what figures give away", str(code), said)]
