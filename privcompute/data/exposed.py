@@ -95,7 +95,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class AccountMemory:
     """What is remembered of an account: what is settled, and what jobs take that have not ended."""
 
     settled: Taken = Taken()
@@ -127,7 +127,7 @@ class ExposedStore:
         with _LOCK:
             yield
 
-    def memory(self, account: str) -> Memory:
+    def memory(self, account: str) -> AccountMemory:
         """Return what is remembered of an account."""
         return _read(self._memory(account))
 
@@ -154,7 +154,7 @@ class ExposedStore:
     def take(self, account: str, job: str, taken: Taken) -> None:
         """Write down what an open job takes, in the place of what it took before."""
         before = self.memory(account)
-        memory = Memory(before.settled, {**before.open, job: taken})
+        memory = AccountMemory(before.settled, {**before.open, job: taken})
         write_private(self._memory(account), _content(memory))
 
     def settle(self, job: str) -> None:
@@ -162,18 +162,18 @@ class ExposedStore:
         with _LOCK:
             for path, found in self._with(job):
                 others = {other: taken for other, taken in found.open.items() if other != job}
-                write_private(path, _content(Memory(found.settled | found.open[job], others)))
+                write_private(path, _content(AccountMemory(found.settled | found.open[job], others)))
 
     def free(self, job: str) -> None:
         """Forget what a job took that ended before its result could be opened."""
         with _LOCK:
             for path, found in self._with(job):
                 others = {other: taken for other, taken in found.open.items() if other != job}
-                write_private(path, _content(Memory(found.settled, others)))
+                write_private(path, _content(AccountMemory(found.settled, others)))
                 for name in sorted(_sets(found.open[job]) - _sets(found.without(job))):
                     (self.folder / name).unlink(missing_ok=True)
 
-    def _with(self, job: str) -> list[tuple[Path, Memory]]:
+    def _with(self, job: str) -> list[tuple[Path, AccountMemory]]:
         found = [(path, _read(path)) for path in sorted(self.folder.glob(f"*/{_MEMORY}"))]
         return [(path, memory) for path, memory in found if job in memory.open]
 
@@ -203,13 +203,13 @@ def _damaged(path: Path, error: Exception) -> ExposedError:
 # --- a memory as a file -----------------------------------------------------------------------------
 
 
-def _read(path: Path) -> Memory:
+def _read(path: Path) -> AccountMemory:
     try:
         content = json.loads(read_bounded(path, _FILE_BYTES_MAX))
         opened = {str(job): _taken(one) for job, one in content["open"].items()}
-        return Memory(_taken(content["settled"]), opened)
+        return AccountMemory(_taken(content["settled"]), opened)
     except FileNotFoundError:
-        return Memory()
+        return AccountMemory()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise _damaged(path, error) from None
 
@@ -222,7 +222,7 @@ def _taken(content: Mapping[str, Any]) -> Taken:
     return Taken(tuple(bytes.fromhex(one) for one in content["asked"]), columns)
 
 
-def _content(memory: Memory) -> bytes:
+def _content(memory: AccountMemory) -> bytes:
     opened = {job: _as_json(taken) for job, taken in memory.open.items()}
     return json.dumps({"settled": _as_json(memory.settled), "open": opened}).encode()
 

@@ -301,7 +301,7 @@ def _twin_groupings(world: World) -> Said:
 def reconstruct(world: World, groupings: int) -> Said:
     """Random groupings of an accomplice, solved for everybody's answer (Dinur and Nissim 2003).
 
-    The guess reads the same figures as they are meant: how many say yes in each group that the person is in.
+    The guess reads the figure that tells most by itself: how many say yes in a group that the person is in.
     """
     bits = [world.random.random(ROWS) < 0.5 for _ in range(groupings)]
     guess = world.majority()
@@ -318,11 +318,12 @@ def reconstruct(world: World, groupings: int) -> Said:
     solved = np.linalg.lstsq(rows, sums - mean * rows.sum(axis=1), rcond=None)[0]
     value = mean + solved[world.target]
     answer = world.coin() if abs(value - 0.5) < 1e-9 else int(value > 0.5)
-    odds = (1 - len(shown)) * _log_odds(total, ROWS)
+    odds = [_log_odds(total, ROWS)]
     for one, values in shown:
         mine = one[world.target]
-        odds += _log_odds(float(values[0 if mine else 1]), int((one == mine).sum()))
-    return world.said(answer, guess=world.coin() if abs(odds) < 1e-9 else int(odds > 0))
+        odds.append(_log_odds(float(values[0 if mine else 1]), int((one == mine).sum())))
+    most = max(odds, key=abs)
+    return world.said(answer, guess=world.coin() if abs(most) < 1e-9 else int(most > 0))
 
 
 def _log_odds(yes: float, rows: int) -> float:
@@ -365,14 +366,15 @@ def _overlapping(world: World) -> Said:
 
 
 def _limits(world: World) -> Said:
-    """Limits of an accomplice that everybody passes but the person, whose answer decides."""
-    limits = np.where(world.rare, 0, -1)
+    """Limits of an accomplice that half pass and half miss, but the person, whose answer decides."""
+    passes = (world.random.random(ROWS) < 0.5) & ~world.rare
+    limits = np.where(world.rare, 0, np.where(passes, -1, 2))
 
     def ask() -> int | None:
         people = world.people(score="compare-only")
         figure = "count(rows.people.score > rows.clubs.w)"
         value = world.ask(figure, people=people, clubs=world.clubs(w=limits))["f0"]
-        return None if value is None else round(float(value)) - (ROWS - 1)
+        return None if value is None else round(float(value)) - int(passes.sum())
 
     return tried(world, ask)
 
@@ -754,7 +756,7 @@ ATTACKS = (
     Attack("crafted groups", f"{KNOWN} answers of the group, its sum", _crafted_groups, 500),
     Attack("crafted keys", "keys of its own", _own_keys),
     Attack("crafted weights", "weights of an accomplice", _weights),
-    Attack("crafted limits", "limits that all pass but one", _limits),
+    Attack("crafted limits", "limits that all pass or miss but one", _limits),
     Attack("crafted features", "a column of an accomplice", _features),
     Attack("shifted bins", "edges of its own", _shifted_bins),
     Attack("suppression oracle", f"{KNOWN} answers of the group, its count", _suppression, 500),

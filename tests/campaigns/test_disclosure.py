@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts.pages import releases
-from privcompute.job.exposure import Exposure
-from privcompute.pages import steps, work
+from privcompute.pages import steps
 from privcompute.pages.groups import ExactFigures
-from privcompute.pages.steps import exact_figures as judged
 from tests.campaigns import attacks, disclosure, record
-from tests.campaigns.attacks import ATTACKS, Attack
+from tests.campaigns.attacks import ATTACKS, Attack, World
+from tests.campaigns.consortium import Dataset
 from tests.campaigns.disclosure import LEVEL, Outcome, cells_of, interval, table, tried, upper_tail
-from tests.campaigns.ledger import TrialLedger
 
 SAMPLE = 12
 BY_NAME = {attack.name: attack for attack in ATTACKS}
@@ -68,13 +65,15 @@ def test_an_attack_succeeds_where_exact_numbers_of_comparisons_need_no_plain_col
 def test_reconstruction_from_more_figures_than_rows_allow_is_a_finding(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Forty groupings of eighty people, without limits and judgement, tell most answers."""
-    monkeypatch.setattr(Exposure, "_part", lambda *_: Fraction(0))
-    monkeypatch.setattr(work, "check_many", lambda *_: None)
-    monkeypatch.setattr(steps, "exact_figures", lambda *given: ExactFigures(frozenset(judged(*given).chosen)))
-    monkeypatch.setattr(TrialLedger, "charge", lambda *_: None)
-    attack = Attack("reconstruction", "40 random groupings", lambda world: attacks.reconstruct(world, 40))
-    outcome = tried(attack, 40, seed=20)
+    """Sixty groupings of eighty people, which no agent allows, tell most answers."""
+
+    def exactly(world: World, *figures: str, clubs: Dataset) -> dict[str, list[int]]:
+        groups = [[clubs.cells[f"g{n}"] == one for one in ("in", "out")] for n in range(len(figures))]
+        return {f"f{n}": [int(world.yes[one].sum()) for one in both] for n, both in enumerate(groups)}
+
+    monkeypatch.setattr(World, "ask", exactly)
+    attack = Attack("reconstruction", "60 random groupings", lambda world: attacks.reconstruct(world, 60))
+    outcome = tried(attack, 200, seed=20)
     assert outcome.finding, outcome.text()
 
 
