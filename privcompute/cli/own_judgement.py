@@ -28,7 +28,7 @@ from privcompute.job.enforcement import JobRefusal
 from privcompute.job.environment import AgentIdentity
 from privcompute.job.exposure import Exposure
 from privcompute.job.failures import cause_of
-from privcompute.job.inputs import exposure_findings, joined_versions, own_findings
+from privcompute.job.inputs import check_delta, exposure_findings, joined_versions, own_findings
 from privcompute.job.proposal import Obstacle, obstacle
 from privcompute.job.view import ACCEPTED, PROPOSED, JobView
 from privcompute.pages.work import PageWork
@@ -120,6 +120,7 @@ async def judge_own(agent: OwnAgent, reader: ChainReader, view: JobView) -> OwnJ
         policy, place = agent.identity.policy, view.owners.index(org)
         exposure = await steps.exposure_of(reader, policy, agent.exposed, view, work, place)
         found += await asyncio.to_thread(_findings, agent, view, work, opened, exposure)
+        check_delta(one, opened.table.rows, await steps.delta_of(reader, view, place))
         (item,) = [given for given in work.inputs if given.dataset == one.dataset]
     except AssentError as error:
         objects = _told(one.dataset, error)

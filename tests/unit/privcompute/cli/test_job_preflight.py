@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from privcompute.cli.common import UsageFault
 from privcompute.cli.job_commands import job
 from privcompute.cli.job_preflight import Told, as_json_of, print_told
 from privcompute.cli.own_judgement import OwnAgent, OwnJudgement, judge_own, judge_own_as_it_stands
-from privcompute.data.exposed import marks_of
+from privcompute.data.exposed import Taken, TakenOfColumn, marks_of
 from privcompute.job.chain_reader import ChainReader, at_once
 from privcompute.job.enforcement import ProvedFacts
 from privcompute.job.proposal import GrantLeft, Obstacle
@@ -137,13 +138,15 @@ async def test_an_owner_reads_which_limits_of_exact_figures_a_job_meets_before_i
     job_id = world.propose(STATISTICS, FIGURES)
     store = world.agents["bureau"].stores.exposed
     marks = marks_of(["p1", "p2", "p3"], np.array([1, 2, 3]))
-    store.remember("bureau/data@1", "amount", 1, marks)
+    name = store.keep_set("bureau/data@1", "amount", 1, marks)
+    taken = Taken(columns={"amount": TakenOfColumn(Fraction(1), frozenset({name}))})
+    store.take("bureau/data@1", "earlier", taken)
     own = await judged(world, "bureau", job_id)
     assert [one.code for one in own.obstacles] == ["EXACT_FIGURES_SPENT"]
     (found,) = own.obstacles
     assert (found.about, found.do != "") == ("bureau/data@1", True)
-    assert "3 rows" in found.says
-    assert len(list(store.sets("bureau/data@1", "amount"))) == 1, "nothing is remembered of a preflight"
+    assert "which took 100.0% of the limit" in found.says
+    assert list(store.memory("bureau/data@1").open) == ["earlier"], "nothing is remembered of a preflight"
 
 
 # --- the command
