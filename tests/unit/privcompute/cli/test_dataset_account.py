@@ -156,7 +156,7 @@ def test_what_is_no_amount_is_refused_with_its_range(text: str) -> None:
         parse_amount(text, "--epsilon", 9, 1_000 * GIGA)
 
 
-@pytest.mark.parametrize("name", ["epsilon", "grantee_epsilon", "delta", "figures"])
+@pytest.mark.parametrize("name", sorted(DEFAULT_CAPS))
 def test_the_example_that_a_refused_cap_is_told_would_be_taken(name: str) -> None:
     with pytest.raises(UsageFault) as caught:
         account_commands._cap(name, "much")
