@@ -4,16 +4,13 @@ By housing, which the bureau knows, and by purpose; noise hides what any one loa
 """
 
 
-def told(figure, receiver, name):
-    release(figure, to=receiver, noise=laplace(epsilon=0.5), name=name)
-
-
-def run(loans, history, residents, *, receiver="registry"):
+def run(loans, history, residents, *, receiver="registry", epsilon=2):
     rows = join(loans, history, residents)
     failed = rows.loans.creditability == "bad"
     amount = clip(rows.loans.credit_amount, 0, 10000)
     housing, purpose = rows.history.housing, rows.loans.purpose
-    told(mean(failed, by=housing), receiver, "default rate by housing")
-    told(mean(amount, by=housing), receiver, "mean amount by housing")
-    told(count(rows, by=purpose), receiver, "loans by purpose")
-    told(mean(failed, by=purpose), receiver, "default rate by purpose")
+    noise = laplace(epsilon=epsilon / 4)
+    release(mean(failed, by=housing), to=receiver, noise=noise, name="default rate by housing")
+    release(mean(amount, by=housing), to=receiver, noise=noise, name="mean amount by housing")
+    release(count(rows, by=purpose), to=receiver, noise=noise, name="loans by purpose")
+    release(mean(failed, by=purpose), to=receiver, noise=noise, name="default rate by purpose")

@@ -8,7 +8,7 @@ A column is named by ("dataset", "column"). The `label` is a boolean, or is 1 wh
 
 DELTA = 10 ** -6
 LIMIT = 4
-EDGES = [-50, -3, -2.5, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3, 50]
+EDGES = [-50, -3, -2, -1.5, -1.25, -1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 50]
 
 
 def cells(rows, named):
@@ -59,7 +59,7 @@ def run(
     held_out=0.3,
     epsilon=1,
     quality=0.5,
-    turns=10,
+    turns=6,
     rate=1,
     receivers=("tables1",),
 ):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -56,9 +57,9 @@ def common_ids(held: Mapping[str, People]) -> list[str]:
     return sorted(set.intersection(*[set(people) for people in held.values()]))
 
 
-def parameters() -> dict[str, Any]:
-    """Return the parameters of the demo's regression."""
-    return dict(tomllib.loads((HERE / "regression.toml").read_text(encoding="utf-8"))["parameters"])
+def parameters(job: str = "regression") -> dict[str, Any]:
+    """Return the parameters of one of the demo's jobs."""
+    return dict(tomllib.loads((HERE / f"{job}.toml").read_text(encoding="utf-8"))["parameters"])
 
 
 def regression(
@@ -132,6 +133,23 @@ def default_rates(folder: Path, column: str) -> dict[str, tuple[int, float, floa
         )
         for category, loans in sorted(groups.items())
     }
+
+
+def statistic(folder: Path, name: str, axis: Mapping[str, Any]) -> list[float]:
+    """Return the cells of a figure of the demo's statistics, along the axis that its result has.
+
+    It is a `mean of`, `bins of` or `rows by` a column, called `dataset.column`.
+    """
+    held, given = load(folder), parameters("statistics")
+    what, dataset, column = re.split(r"(?<=of|by) |\.", name)
+    cells = [held[dataset][each][column] for each in common_ids(held)]
+    if what == "rows by":
+        return [float(cells.count(category)) for category in axis["categories"]]
+    numbers = np.array(cells, float)
+    if what == "bins of":
+        return [float(count) for count in np.histogram(numbers, [float(edge) for edge in axis["edges"]])[0]]
+    ((low, high),) = [named[2:] for named in given["columns"] if named[:2] == [dataset, column]]
+    return [float(np.clip(numbers, low, high).mean())]
 
 
 def main() -> None:

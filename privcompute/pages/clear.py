@@ -35,7 +35,7 @@ class ClearData:
 
 def evaluate(plan: Plan, world: ClearData) -> dict[str, tuple[Array, Array | None]]:
     """Return (cells, rows that count) of each release, by receiver and name."""
-    values = _Run(plan, world).every()
+    values = ClearRun(plan, world).every()
     return {
         f"{one.receiver}: {one.name}": (values[one.value], None if one.rows is None else values[one.rows])
         for one in plan.asked
@@ -44,12 +44,15 @@ def evaluate(plan: Plan, world: ClearData) -> dict[str, tuple[Array, Array | Non
 
 def evaluate_nodes(plan: Plan, world: ClearData) -> tuple[list[Any], dict[int, float]]:
     """Return the value of every node, of a loop's last turn, and how far each with numbers reaches in all."""
-    run = _Run(plan, world)
+    run = ClearRun(plan, world)
     return run.every(), run.reach
 
 
-class _Run:
+class ClearRun:
+    """The values of a plan in the clear, node by node; a subclass may put others in their place."""
+
     def __init__(self, plan: Plan, world: ClearData) -> None:
+        """Begin with no value."""
         self.plan, self.world, self.graph = plan, world, plan.graph
         self.reach: dict[int, float] = {}
         self.values: list[Any] = [None] * len(plan.graph)
@@ -57,6 +60,7 @@ class _Run:
         self.carried: dict[int, list[Array]] = {}
 
     def every(self) -> list[Any]:
+        """Compute all values, turn by turn; return them, of a loop's last turn."""
         node = 0
         while node < len(self.graph):
             name, args = self.graph.name(node), self.graph.args[node]
@@ -82,17 +86,18 @@ class _Run:
             self.reach[node] = max(reach, self.reach.get(node, 0.0))
 
     def value(self, node: int, name: str, args: tuple[int, ...], attrs: tuple[str, ...]) -> Any:
+        """Return the value of a node, once those that it takes are there."""
         x = [self.values[arg] for arg in args]
         if name == "column":
-            return self.cells(int(attrs[0]))
+            return self._cells(int(attrs[0]))
         if name == "number":
             return np.float64(Fraction(attrs[0]))
         if name == "fill":
             return np.full(
-                [self.size(part) for part in attrs[1].split(";") if part], float(Fraction(attrs[0]))
+                [self._size(part) for part in attrs[1].split(";") if part], float(Fraction(attrs[0]))
             )
         if name == "position":
-            return np.arange(self.size(attrs[0]))
+            return np.arange(self._size(attrs[0]))
         if name == "lot":
             return self.world.lots[attrs]
         if name == "step":
@@ -102,35 +107,35 @@ class _Run:
         if name == "after":
             return self.carried[self.graph.args[args[0]][0]][int(attrs[0])]
         if name == "join":
-            return self.join(node, args)
+            return self._join(node, args)
         if name == "align":
-            return self.aligned(args[1], x[0], self.graph.cells[args[0]].shape[0])
+            return self._aligned(args[1], x[0], self.graph.cells[args[0]].shape[0])
         if name in ("one_hot", "bins"):
-            return self.groups(node, name, x[0])
+            return self._groups(node, name, x[0])
         return _work(name, x, attrs)
 
-    def ids(self, args: tuple[int, ...]) -> list[list[Any]]:
+    def _ids(self, args: tuple[int, ...]) -> list[list[Any]]:
         """Return the ids of each table of a join: tuples of as many columns of each."""
         tables: dict[Any, list[Any]] = {}
         for arg in args:
             tables.setdefault(self.graph.cells[arg].shape, []).append(self.values[arg].tolist())
         return [list(zip(*columns, strict=True)) for columns in tables.values()]
 
-    def join(self, node: int, args: tuple[int, ...]) -> Array:
+    def _join(self, node: int, args: tuple[int, ...]) -> Array:
         joined = self.world.joined.get(str(self.graph.cells[node].shape[0]))
         if joined is not None:
             return np.ones(
                 1 + max((int(places.max()) for places, _ in joined.values() if len(places)), default=-1)
             )
-        first, *others = self.ids(args)
+        first, *others = self._ids(args)
         return np.array([float(all(key in other for other in map(set, others))) for key in first])
 
-    def cells(self, place: int) -> Array:
+    def _cells(self, place: int) -> Array:
         read = self.graph.columns[place]
         cells = self.world.data[self.plan.datasets[read.dataset].name][read.column]
         return cells if cells.dtype.kind in "US" else cells.astype(float)
 
-    def size(self, text: str) -> int:
+    def _size(self, text: str) -> int:
         if text.isdigit():
             return int(text)
         for node, value in enumerate(self.values):
@@ -141,7 +146,7 @@ class _Run:
             for part in text[2:].split("+")
         )
 
-    def aligned(self, join: int, cells: Array, rows: object) -> Array:
+    def _aligned(self, join: int, cells: Array, rows: object) -> Array:
         """Rows stand in the order of the join; where an id is missing, anything may stand."""
         empty: Any = "" if cells.dtype.kind in "US" else 0.0
         joined = self.world.joined.get(str(self.graph.cells[join].shape[0]))
@@ -151,16 +156,16 @@ class _Run:
             for dataset in map(int, str(rows)[2:].split("+")):
                 places, mine = joined[dataset]
                 made[places] = cells[start + mine]
-                start += self.size(f"n:{dataset}")
+                start += self._size(f"n:{dataset}")
             return made
         args = self.graph.args[join]
         shapes = list(dict.fromkeys(self.graph.cells[arg].shape for arg in args))
-        keys = self.ids(args)
+        keys = self._ids(args)
         table = keys[[shape[0] for shape in shapes].index(str(rows))]
         found = {key: place for place, key in enumerate(table)}
         return np.array([cells[found[key]] if key in found else empty for key in keys[0]])
 
-    def groups(self, node: int, name: str, cells: Array) -> Array:
+    def _groups(self, node: int, name: str, cells: Array) -> Array:
         source = node
         while self.graph.name(source) != "column":
             source = self.graph.args[source][0]

@@ -11,7 +11,15 @@ from typing import Any
 
 import click
 
-from chain.client.console import json_option, print_json, print_table, print_text, reports_errors, speaking
+from chain.client.console import (
+    json_option,
+    print_json,
+    print_lines,
+    print_table,
+    print_text,
+    reports_errors,
+    speaking,
+)
 from chain.primitives.crypto import PrivateKey, verify
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -226,6 +234,28 @@ def bench_pages(repeats: int, output: Path | None, as_json: bool) -> None:
         rows.append([name, item["seconds"], note, round(item["seconds"] * 1e6 / unit)])
         rows.append([f"{name}, CPU of all", item["cpu_seconds"], "s", ""])
     report("pages, rep3, 3 parties over TLS 1.3 on loopback", figures, rows, output, as_json)
+
+
+@main.command("utility")
+@click.option("--seeds", type=click.IntRange(1, 1_000), default=20, show_default=True, help="Runs of each.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Write a plot (SVG) here.")
+@output_option
+@json_option
+@reports_errors
+def bench_utility(seeds: int, plot: Path | None, output: Path | None, as_json: bool) -> None:
+    """What noise costs: errors of pages at epsilon 0.1 to 3, and from how many rows they say something."""
+    from tests.bench.utility import measure, plot_of, text_of
+
+    found = measure(seeds, lambda what: print_text(what, err=True))
+    if output is not None:
+        text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+        output.write_text(text.replace('{"figure"', '\n{"figure"') + "\n", encoding="utf-8")
+    if plot is not None:
+        plot.write_text(plot_of(found), encoding="utf-8")
+    if as_json:
+        print_json(found)
+    else:
+        print_lines(text_of(found))
 
 
 @main.command("calls")

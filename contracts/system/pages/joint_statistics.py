@@ -1,11 +1,12 @@
 """Figures over the rows that all datasets share: of columns, of pairs of columns, by bins, by categories.
 
-A column is named by ("dataset", "column"). `columns` are described by `figures` (sum, mean, variance, deviation,
-least, greatest) and `quantiles` (parts from 0 to 1, linear between neighbouring cells). `correlations` are pairs
-of columns; with ("dataset", "column", low, high) cells are brought within these bounds, and with an `epsilon`
-above 0 the figure has noise. `histograms` are columns, by their registered bins. `groups` are (by,) or (by, of):
-rows counted, and a column summed, for each registered category of `by`. Jobs hide groups and bins of fewer rows
-than their minimum, and the smallest other one where they could be told from the total.
+A column is named by ("dataset", "column"), or by ("dataset", "column", low, high): then cells are brought within
+these bounds. `columns` are described by `figures` (sum, mean, variance, deviation, least, greatest) and `quantiles`
+(parts from 0 to 1, linear between neighbouring cells). `correlations` are pairs of columns. `histograms` are columns,
+by their registered bins. `groups` are (by,) or (by, of): rows counted, and a column summed, for each registered
+category of `by`. With an `epsilon` above 0 all figures but the number of rows have noise, and share it evenly; columns
+then need bounds, and extremes and quantiles are refused. Without, jobs hide groups and bins of fewer rows than their
+minimum, and the smallest other one where they could be told from the total.
 """
 
 
@@ -17,13 +18,22 @@ def bounded(rows, named):
     return clip(cells(rows, named), named[2], named[3]) if len(named) == 4 else cells(rows, named)
 
 
+def scaled(rows, named, epsilon):
+    """Cells between 0 and 1, where noise asks for it: correlations stay, and noise keeps to what shares hold."""
+    x = bounded(rows, named)
+    return (x - named[2]) / (named[3] - named[2]) if epsilon > 0 and len(named) == 4 else x
+
+
 def called(named):
     return named[0] + "." + named[1]
 
 
-def told(figure, receivers, name):
+def told(figure, receivers, name, epsilon):
     for receiver in receivers:
-        release(figure, to=receiver, exact=True, name=name)
+        if epsilon > 0:
+            release(figure, to=receiver, noise=laplace(epsilon=epsilon), name=name)
+        else:
+            release(figure, to=receiver, exact=True, name=name)
 
 
 def variance(x):
@@ -66,25 +76,25 @@ def run(
     groups=(),
 ):
     rows = join(tables)
-    told(count(rows), receivers, "rows in common")
+    many = len(columns) * (len(figures) + len(quantiles)) + len(correlations) + len(histograms)
+    for group in groups:
+        many = many + len(group)
+    each = epsilon / (many * len(receivers)) if many * len(receivers) > 0 else 0
+    told(count(rows), receivers, "rows in common", 0)
     for named in columns:
+        x = bounded(rows, named)
         for name in figures:
-            told(figure(cells(rows, named), name), receivers, name + " of " + called(named))
+            told(figure(x, name), receivers, name + " of " + called(named), each)
         for part in quantiles:
-            told(quantile(cells(rows, named), part), receivers, "quantile " + str(part) + " of " + called(named))
+            told(quantile(x, part), receivers, "quantile " + str(part) + " of " + called(named), each)
     for one, other in correlations:
-        found = correlation(bounded(rows, one), bounded(rows, other))
-        name = "correlation of " + called(one) + " and " + called(other)
-        if epsilon > 0:
-            for receiver in receivers:
-                release(found, to=receiver, noise=laplace(epsilon=epsilon), name=name)
-        else:
-            told(found, receivers, name)
+        found = correlation(scaled(rows, one, each), scaled(rows, other, each))
+        told(found, receivers, "correlation of " + called(one) + " and " + called(other), each)
     for named in histograms:
-        told(count(rows, by=bins(cells(rows, named))), receivers, "bins of " + called(named))
+        told(count(rows, by=bins(cells(rows, named))), receivers, "bins of " + called(named), each)
     for group in groups:
         by = one_hot(cells(rows, group[0]))
-        told(count(rows, by=by), receivers, "rows by " + called(group[0]))
+        told(count(rows, by=by), receivers, "rows by " + called(group[0]), each)
         if len(group) == 2:
-            sums = sum(cells(rows, group[1]), by=by)
-            told(sums, receivers, "sum of " + called(group[1]) + " by " + called(group[0]))
+            sums = sum(bounded(rows, group[1]), by=by)
+            told(sums, receivers, "sum of " + called(group[1]) + " by " + called(group[0]), each)

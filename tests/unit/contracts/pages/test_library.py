@@ -10,6 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from contracts.pages.faults import PageRefused
 from contracts.pages.page import trace
 from contracts.pages.plan import Plan, decode_plan
 from contracts.pages.tables import DatasetSchema
@@ -120,12 +121,28 @@ def test_joint_statistics_are_a_page(world: ClearData) -> None:
     assert not names & {"and", "or", "not"}, "nothing is hidden twice"
 
 
-def test_correlations_with_noise_need_no_more_than_sums() -> None:
-    noisy = {"correlations": [[[*AMOUNT, 0, 20], [*AGE, 18, 90]]], "epsilon": 1, "columns": []}
-    uses = plan_of("joint_statistics.py", noisy).uses
-    assert {use.use for use in uses if use.column in ("amount", "age")} == {"noisy"}
-    exact = plan_of("joint_statistics.py", noisy | {"epsilon": 0}).uses
-    assert {use.use for use in exact if use.column in ("amount", "age")} == {"plain"}
+def test_statistics_with_noise_share_an_epsilon_and_need_no_more_than_sums() -> None:
+    noisy = {
+        "columns": [[*AMOUNT, 0, 20]],
+        "correlations": [[[*AMOUNT, 0, 20], [*AGE, 18, 90]]],
+        "histograms": [AGE],
+        "groups": [[HOUSING], [HOUSING, [*AMOUNT, 0, 20]]],
+        "receivers": ["bank", "regulator"],
+        "epsilon": 3,
+    }
+    plan = plan_of("joint_statistics.py", noisy)
+    assert {use.use for use in plan.uses if use.column != "id"} == {"noisy"}
+    drawn = [one.epsilon for one in plan.releases if one.mechanism]
+    assert drawn == ["3/14"] * 14
+    assert [one.name for one in plan.releases if not one.mechanism] == ["rows in common"] * 2
+    exact = plan_of("joint_statistics.py", noisy | {"epsilon": 0})
+    assert not any(one.mechanism for one in exact.releases)
+    assert {use.use for use in exact.uses if use.column in ("amount", "age")} >= {"plain"}
+
+
+def test_extremes_take_no_noise() -> None:
+    with pytest.raises(PageRefused, match="NOISE_UNBOUNDED"):
+        plan_of("joint_statistics.py", {"columns": [[*AMOUNT, 0, 20]], "figures": ["greatest"], "epsilon": 1})
 
 
 def test_logistic_regression_is_a_page(world: ClearData) -> None:

@@ -22,7 +22,7 @@ from contracts.pages.page import trace
 from contracts.pages.plan import Plan, decode_plan
 from contracts.pages.releases import against
 from contracts.pages.zcdp import RHO_UNIT, rho_of_gaussian, rho_of_laplace
-from privcompute.pages.clear import _Run
+from privcompute.pages.clear import ClearRun
 from tests.unit.contracts.pages.test_sensitivity import (
     OWNERS,
     SCHEMAS,
@@ -72,7 +72,7 @@ def descent(features: list[str], error: str, total: str, noise: str = GAUSSIAN, 
 
 def sums_of_turns(plan: Plan, rows: Rows, told: list[NDArray[Any]]) -> list[NDArray[np.float64]]:
     """Return what noise is added to in each turn, where what it makes of that in all turns is given."""
-    run, seen = _Run(plan, world(rows)), list[NDArray[np.float64]]()
+    run, seen = ClearRun(plan, world(rows)), list[NDArray[np.float64]]()
     whole = run.value
 
     def value(node: int, name: str, args: tuple[int, ...], attrs: tuple[str, ...]) -> Any:
@@ -118,7 +118,7 @@ def reaches(seed: int) -> tuple[float, float]:
 
 def _shape(plan: Plan, rows: Rows) -> tuple[int, ...]:
     """Return the shape of the sum that gets noise, on these rows."""
-    run = _Run(plan, world(rows))
+    run = ClearRun(plan, world(rows))
     run.every()
     return np.shape(run.values[plan.noised[0].node])
 
