@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,10 +22,11 @@ from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
 from chain.primitives.runtimeport import OK, Call, Outcome, StateKey, TraceFrame, map_key, var_key
 from chain.primitives.values import Value, decode_stored, encode_value
-from contracts import tracebacks
+from contracts import system, tracebacks
 from contracts.coverage import Coverage, FileCoverage
 from contracts.language.faults import ContractRejected, Halt
 from contracts.language.limits import DEFAULT_GAS
+from contracts.language.program import Program
 from contracts.replicas import Replicas, Run
 from contracts.runtime import ContractRuntime, failed, library_rows
 from contracts.versions import LIFECYCLE
@@ -33,6 +34,23 @@ from contracts.versions import LIFECYCLE
 BLOCK_MS = 1_000
 ADOPT_GAS = 10_000_000
 ROLES = ("admin", "steward", "agent")
+
+
+@lru_cache(32)
+def _compiled(source: str, name: str) -> Program:
+    return ContractRuntime().program(source, name)
+
+
+class ConsortiumRuntime(ContractRuntime):
+    """A runtime that begins with system contracts compiled: a process compiles each text once, for all."""
+
+    def __init__(self, sources: Mapping[str, str] | None = None) -> None:
+        """Keep the programs of these contracts, which name no libraries, or of those of the package."""
+        super().__init__()
+        texts = system.sources() if sources is None else sources
+        self.compiled = {name: _compiled(source, name) for name, source in texts.items()}
+        for program in self.compiled.values():
+            self._programs.keep(program)
 
 
 class CallFailed(AssentError):
@@ -159,8 +177,8 @@ class LocalChain:
         coverage: Coverage | None = None,
     ) -> LocalChain:
         """Start a chain with the real system contracts and these organisations as members, all roles each."""
-        from contracts import system
-
+        if runtime is None and coverage is None:
+            runtime = ConsortiumRuntime()
         chain = cls(runtime=runtime, replicas=replicas, coverage=coverage)
         chain.members = orgs
         members = [_member(org) for org in orgs]

@@ -14,6 +14,7 @@ from chain.primitives.runtimeport import OK, Call, Outcome, StateKey, map_key
 from chain.primitives.values import Value, decode_stored, encode_value
 from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources
+from contracts.testing import ConsortiumRuntime
 from tests.rules.base import DAY_MS
 from tests.rules.model import Model, Step, system_code
 from tests.rules.pages import FOUNDED
@@ -166,11 +167,9 @@ class World:
     def __init__(self, texts: Mapping[str, str] | None = None) -> None:
         """Compile the sources, by default those of the package, and run genesis."""
         self._texts = dict(texts or sources())
-        self._runtime = ContractRuntime()
+        self._runtime = ConsortiumRuntime(self._texts)
         self._init = genesis_arguments()
-        self._codes = {
-            name: system_code(self._runtime.program(text, name)) for name, text in self._texts.items()
-        }
+        self._codes = {name: system_code(program) for name, program in self._runtime.compiled.items()}
         self._genesis = Chain(self._runtime, {}, {})
         outcome = self._runtime.bootstrap(self._texts, self._init, time=START_MS, state=self._genesis)
         self._genesis.apply(outcome)

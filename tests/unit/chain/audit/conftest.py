@@ -16,8 +16,8 @@ from chain.ledger.testing import START_MS, toy_certificate, toy_key
 from chain.primitives.codec import encode
 from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value, decode_value, encode_value
-from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources
+from contracts.testing import ConsortiumRuntime
 from tests.schemas import column, declaring, seal_of
 from tests.unit.chain.audit.ledgersource import LedgerSource
 
@@ -57,7 +57,7 @@ class Story:
             init_args=make_init_args(default_init()),
             limits=limits or Limits(),
         )
-        self.ledger = Ledger(MemoryStore(), self.genesis, ContractRuntime())
+        self.ledger = Ledger(MemoryStore(), self.genesis, ConsortiumRuntime())
         self.source = LedgerSource(self.ledger.read, self.ledger.prove)
         self._later = 0
 

@@ -15,8 +15,8 @@ from chain.primitives.contractrecords import KeyHolder
 from chain.primitives.possession import prove_possession
 from chain.primitives.runtimeport import StateReader, map_key
 from chain.primitives.values import Value, decode_stored
-from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources
+from contracts.testing import ConsortiumRuntime
 
 ORGS = ("bank", "bureau", "registry", "rival")
 GAS = 5_000_000
@@ -36,7 +36,7 @@ class Consortium:
             contracts=tuple(ContractSource(name, source) for name, source in sources().items()),
             init_args=make_init_args(default_init()),
         )
-        self.chain = ToyChain(genesis, runtime=ContractRuntime())
+        self.chain = ToyChain(genesis, runtime=ConsortiumRuntime())
         ledger = self.chain.ledger
         self.pool = Mempool(genesis.chain_id, genesis.limits, ledger.signer_refusal, ledger.is_final)
 
