@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from functools import cache
 
 import pytest
 
@@ -22,6 +23,7 @@ COPIED = {
 """Function -> in how many contracts it stands."""
 
 
+@cache
 def copies() -> dict[str, list[str]]:
     """Return name -> the texts of all functions of that name, one for each contract that has one."""
     found = defaultdict[str, list[str]](list)

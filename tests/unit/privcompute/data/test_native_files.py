@@ -69,7 +69,7 @@ def write_file(path: Path, table: pa.Table) -> None:
 
 def write_stream(path: Path, table: pa.Table) -> None:
     with pa.ipc.new_stream(path, table.schema) as sink:
-        sink.write_table(table, max_chunksize=2)
+        sink.write_table(table, max_chunksize=max(2, table.num_rows // 4 - 1))
 
 
 def write_duckdb(path: Path, table: pa.Table) -> None:
