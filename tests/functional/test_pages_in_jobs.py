@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from live import assent
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from chain.cli.consortium import start_consortium, stop_consortium
 from chain.cli.init import create_consortium
@@ -266,6 +265,8 @@ def test_the_standard_statistics_equal_numpy(running: Running) -> None:
 
 def test_the_standard_regression_fits_as_scikit_learn_does_and_ranks_by_its_weights(running: Running) -> None:
     """The loss is compared, since it is flat where the fit is: weights of like columns trade places."""
+    from sklearn.linear_model import LogisticRegression  # which takes seconds of whoever collects this
+
     job = running.job("logistic-regression")
     kept = json.loads((running.consortium.org("bank").path / "agent/joins" / f"{job}.json").read_text())
     ((_, ids),) = kept["joins"].items()

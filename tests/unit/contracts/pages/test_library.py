@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 from contracts.pages.faults import PageRefused
 from contracts.pages.page import trace
@@ -146,6 +144,9 @@ def test_extremes_take_no_noise() -> None:
 
 
 def test_logistic_regression_is_a_page(world: ClearData) -> None:
+    from sklearn.linear_model import LogisticRegression  # which takes seconds of whoever collects this
+    from sklearn.metrics import roc_auc_score
+
     columns, rows = joined(world)
     tested = world.lots[LOT][rows] > 0
     hot = [columns["housing"] == name for name in ("free", "own", "rent")]

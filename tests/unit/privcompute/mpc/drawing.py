@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from privcompute.mpc.local import run_local
 from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
@@ -94,6 +93,8 @@ def gaussian_chances(variance: Fraction, parts: int, reach: int) -> NDArray[np.f
 
 def chance_of(noise: NDArray[np.int64], chances: NDArray[np.float64], reach: int) -> float:
     """Return the p-value of chi-square against probabilities of -reach … reach, in 200 groups at most."""
+    from scipy.stats import chi2  # which takes a second of whoever collects tests of noise
+
     seen = np.bincount(np.clip(noise, -reach - 1, reach + 1) + reach + 1, minlength=2 * reach + 3)
     expected = len(noise) * np.concatenate([[0.0], chances, [0.0]])
     expected[0] = expected[-1] = max(0.0, len(noise) - expected.sum()) / 2
@@ -102,7 +103,7 @@ def chance_of(noise: NDArray[np.int64], chances: NDArray[np.float64], reach: int
     of_seen, of_expected = (np.bincount(groups, weights=one) for one in (seen, expected))
     kept = of_expected > 0
     statistic = float(((of_seen - of_expected)[kept] ** 2 / of_expected[kept]).sum())
-    return float(stats.chi2.sf(statistic, int(kept.sum()) - 1))
+    return float(chi2.sf(statistic, int(kept.sum()) - 1))
 
 
 def laplace_chance(noise: NDArray[np.int64], scale: Fraction) -> float:
