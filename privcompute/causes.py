@@ -507,6 +507,13 @@ _OF_PEERS = (
         "other",
     ),
     _row(
+        "MPC_PARTIES_CONTRADICT",
+        "{org} and {other} say different things of one message of a join: one of the two deviates.",
+        "the operators of both compare what their agents noted; then propose the job again",
+        "org",
+        "other",
+    ),
+    _row(
         "MPC_TIME_OVER",
         "The job took longer than {by} allows.",
         "its operator may raise policy.job_time_max_ms of agent.toml; or ask for less in one job",

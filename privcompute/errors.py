@@ -89,6 +89,12 @@ class NoSlot(PartiesStalled):
     code = "mpc_no_slot"
 
 
+class PartiesContradict(PartiesStalled):
+    """Two parties that say different things of the same message: one deviates, and it does not show which."""
+
+    code = "mpc_parties_contradict"
+
+
 class HoldersDiffer(AssentError):
     """Two holders of one share that have different ones: nobody is blamed, propose the job anew."""
 

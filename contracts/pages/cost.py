@@ -3,8 +3,9 @@
 The factors are those that `privcompute/README.md` states and its tests assert. What one owner computes by
 itself costs nothing (holders.py). Independent nodes share rounds, so rounds are those of the longest way
 through the plan; sorts and extremes over rows are added up, since how many rounds they take depends on the
-rows, and so are joins, one for each set of datasets, of up to 4,096 rows each. Hiding groups that are too
-small comes on top: it follows of a job's smallest group, about 10 rounds for figures and 60 for groups.
+rows, and so are joins among owners, one for each set of datasets, of up to 4,096 rows each; one that a third
+party aids takes a round more and fewer bytes. Hiding groups that are too small comes on top: it follows of a
+job's smallest group, about 10 rounds for figures and 60 for groups.
 Noise is drawn beside all else; its bytes are those of Laplace noise of a scale near 2^10.
 """
 

@@ -52,7 +52,13 @@ _OF_SUBSETS = (
     " there is such a one, and whoever works with it, also learns how many rows each subset of the owners"
     " shares, but not which."
 )
-"""What joins tell (privcompute/mpc/protocols/psi.py): they are the same under every profile."""
+_OF_AIDED = (
+    "Under rep3, a join of two owners is aided by a third party that holds none of the joined data, did not"
+    " ask for the job and receives nothing of it, if there is one. It compares keyed digests of their ids, so"
+    " it also learns how many rows each of them brings, but no id and not which rows are joined. If it works"
+    " together with one of the two, they can test guesses against all ids of the other."
+)
+"""What joins tell (privcompute/mpc/protocols, psi.py and aided.py)."""
 
 
 def size_names(graph: Graph, datasets: Sequence[DatasetRead]) -> Callable[[str], str]:
@@ -92,6 +98,7 @@ def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -
         shown = any(release.membership for release in derived.releases)
         lines += [_TOLD if shown else _UNTOLD, _BY_JOINING]
         lines += [_OF_SUBSETS] if max(joined) > 2 else []
+        lines += [_OF_AIDED] if min(joined) == 2 else []
         told = membership_of(graph, datasets, derived.releases)
         lines += [
             f"Which rows of {name} are joined is learnt by {', '.join(orgs)}."

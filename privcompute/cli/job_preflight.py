@@ -184,7 +184,7 @@ async def _of_page(reader: ChainReader, view: JobView) -> tuple[list[Obstacle], 
     except AssentError as error:
         return [Obstacle(spec.program, error.code.upper(), str(error), "")], None, NOTHING_FOLLOWS
     keys = [(one.dataset, one.version) for one in spec.inputs]
-    size = size_of(work, spec, await reader.states("datasets", "versions", keys))
+    size = size_of(work, spec, view.initiator, await reader.states("datasets", "versions", keys))
     return [] if size is None else list(_of_size(size, least, spec)), size, following_of(work.plan)
 
 

@@ -35,6 +35,7 @@ _STAGES: Mapping[str, str] = {
     "wait": "before it computed",
     "connect": "when it connected to the other agents",
     "join": "in the join",
+    "aided-join": "in the join",
     "match": "in the join",
     "rows": "when the parties told how many rows they use without a join",
     "setup": "when the parties set up the computation",

@@ -72,6 +72,7 @@ from privcompute.job.actions import (
     VerifyTranscripts,
 )
 from privcompute.job.enforcement import JobRefusal
+from privcompute.job.joining import is_join
 from privcompute.job.view import (
     ACCEPTED,
     CERTIFIED,
@@ -277,7 +278,7 @@ class JobMachine:
 
     def _judged_once_restarted(self, view: JobView) -> list[Action]:
         """State again, of rows that were computed on, that they suffice: it may not have been sent."""
-        joined = self._resumed and bool(self._stages) and self._stages[0].kind == "join"
+        joined = self._resumed and bool(self._stages) and is_join(self._stages[0].kind)
         return self._send("judge_join", suffices=True) if joined and self._me in view.owners else []
 
     def _recheck(self, view: JobView, now_ms: int) -> list[Action]:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chain.primitives.crypto import HASH_BYTES, ZERO_HASH, PrivateKey, digest
+from chain.primitives.crypto import HASH_BYTES, ZERO_HASH, PrivateKey
 from chain.primitives.errors import DecodeError
 from chain.primitives.values import decode_value, encode_value
 from privcompute.data.tables import TypedTable
 from privcompute.errors import HoldersDiffer, PeerMisbehaved, PeerTooLarge, ProgramFault, TooFewRows
+from privcompute.job import joining
 from privcompute.job.actions import STAGES_MAX, ComputeDone, JoinJudged, StageDone
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.exposure import Exposure
@@ -29,6 +30,7 @@ from privcompute.job.inputs import versions_of
 from privcompute.job.view import JobSpec, stage_hash
 from privcompute.mpc import join_engine, rep3_engine
 from privcompute.mpc.join_engine import JoinEngine
+from privcompute.mpc.protocols.aided import AidedSpec, aided_join, help_join
 from privcompute.mpc.protocols.psi import ROWS_MAX, PsiSpec, private_join
 from privcompute.mpc.rep3_engine import Rep3Engine
 from privcompute.mpc.rounds import OPEN_MESSAGE_BYTES_MAX, OnProgress, Round, Steps
@@ -41,27 +43,6 @@ from privcompute.pages.work import Outputs, PageWork, WorkRun
 T = TypeVar("T")
 OnStage = Callable[[StageDone | JoinJudged], None]
 COUNT_BYTES = 8
-
-
-def join_of(
-    job: bytes, owners: Iterable[int], number: int, interested: Sequence[Collection[int]] = ()
-) -> PsiSpec:
-    """Return the PSI of these owners' parties, in any order: the last one that may match is the matcher.
-
-    `job` is the 32-byte job id and `number` tells its joins apart: together they separate the points of one
-    join from those of all others. The matcher learns how many rows are common before anybody judges whether
-    these are enough, so it is none of the first of `interested` that leaves one.
-    """
-    ring = tuple(sorted(owners))
-    others = [[party for party in ring if party not in some] for some in interested]
-    matcher = next((left[-1] for left in others if left), ring[-1])
-    context = digest("assent/psi/job", job + number.to_bytes(4, "big"))
-    return PsiSpec(context, ring, matcher=matcher)
-
-
-def join_stage(number: int) -> str:
-    """Return the kind of the stage of one of a job's joins."""
-    return "join" if number == 0 else f"join-{number + 1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +82,17 @@ class RunPlan:
         """Indices of the participants that bring data, ascending."""
         return tuple(sorted({item.owner for item in self.work.inputs}))
 
-    def join_of(self, number: int) -> PsiSpec:
+    def join_of(self, number: int) -> PsiSpec | AidedSpec:
         """Return one of the job's joins."""
-        orgs = [one.org for one in self.spec.participants]
-        asks = {party for party, org in enumerate(orgs) if org == self.initiator}
-        reads = {party for party, org in enumerate(orgs) if org in self.spec.receivers}
-        return join_of(self.job_bytes, self.owners_of(number), number, (asks | reads, asks))
+        return joining.spec_of(self.job_bytes, self.work, self.spec, self.initiator, number)
 
     def owners_of(self, number: int) -> tuple[int, ...]:
         """Return the parties whose data one of the job's joins is of, ascending."""
-        return tuple(sorted({self.work.inputs[place].owner for place in self.work.joined[number]}))
+        return joining.owners_of(self.work, number)
+
+    def stage_of(self, number: int) -> str:
+        """Return the kind of the stage of one of the job's joins."""
+        return joining.join_stage(number, isinstance(self.join_of(number), AidedSpec))
 
     @property
     def joins_ours(self) -> tuple[int, ...]:
@@ -251,7 +233,9 @@ class JobRun:
     def compute(self) -> HeldShares:
         """Run every stage; return what we hold. Raises PeerFault, JobRefusal, Cancelled, …"""
         plan, work = self.plan, self.plan.work
-        joined = [self._stage(join_stage(number), self._join(number)) for number in range(len(work.joined))]
+        joined = [
+            self._stage(plan.stage_of(number), self._join(number)) for number in range(len(work.joined))
+        ]
         told = self._stage("rows", self._tell_rows()) if work.told else {}
         self._judge_exposure()
         engine = self._stage("setup", self._start_engine())
@@ -299,9 +283,10 @@ class JobRun:
     # --- stages -----------------------------------------------------------------------------------
 
     def _join(self, number: int) -> Steps[int]:
-        plan = self.plan
+        plan, spec = self.plan, self.plan.join_of(number)
         owners, most = plan.owners_of(number), plan.max_party_rows
-        if number not in plan.joins_ours:
+        aids = isinstance(spec, AidedSpec) and spec.helper == plan.me
+        if number not in plan.joins_ours and not aids:
             rows = yield from agree_on_rows(plan.me, plan.parties, owners, None, most)
             self._require_rows(number, rows)
             return rows
@@ -310,16 +295,20 @@ class JobRun:
             """Go on to which rows are common when all owners hold that these are enough."""
             yield from agree_on_rows(plan.me, plan.parties, owners, common, most)
 
-        self._matched[number] = matched = yield from private_join(
-            plan.join_of(number),
-            plan.me,
-            self._identifiers(),
+        terms = dict[str, Any](
             random=secrets.token_bytes,
             progress=self._on_progress,
             check_size=lambda party, rows: self._check_size(number, party, rows),
             check_common=lambda common: self._require_rows(number, common),
             agree=agree,
         )
+        if isinstance(spec, PsiSpec):
+            matched = yield from private_join(spec, plan.me, self._identifiers(), **terms)
+        elif aids:
+            return (yield from help_join(spec, **terms))
+        else:
+            matched = yield from aided_join(spec, plan.me, self._identifiers(), **terms)
+        self._matched[number] = matched
         return len(matched)
 
     def _tell_rows(self) -> Steps[dict[int, int]]:

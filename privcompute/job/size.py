@@ -14,6 +14,7 @@ from chain.primitives.values import Value
 from privcompute.config import LocalPolicy
 from privcompute.data.commitments import bucket_rows
 from privcompute.job.enforcement import JobRefusal
+from privcompute.job.joining import aided_joins
 from privcompute.job.view import JobSpec
 from privcompute.pages.estimate import Estimate
 from privcompute.pages.work import PageWork
@@ -31,7 +32,9 @@ class JobSize:
     most: Estimate
 
 
-def size_of(work: PageWork, spec: JobSpec, versions: Mapping[tuple[str, int], Value]) -> JobSize | None:
+def size_of(
+    work: PageWork, spec: JobSpec, initiator: str, versions: Mapping[tuple[str, int], Value]
+) -> JobSize | None:
     """Return the size of a job, None where a version does not tell how many rows it has."""
     rows: dict[str, tuple[int, int]] = {}
     for one in spec.inputs:
@@ -41,7 +44,8 @@ def size_of(work: PageWork, spec: JobSpec, versions: Mapping[tuple[str, int], Va
             return None
         rows[one.dataset] = known
     fewest, most = ([bounds[place] for bounds in rows.values()] for place in (0, 1))
-    return JobSize(rows, work.estimate(fewest), work.estimate(most))
+    aided = aided_joins(work, spec, initiator)
+    return JobSize(rows, work.estimate(fewest, aided), work.estimate(most, aided))
 
 
 def check_size(size: JobSize | None, spec: JobSpec, org: str, policy: LocalPolicy) -> None:

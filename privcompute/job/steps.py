@@ -67,7 +67,9 @@ async def check(
     work = await job_work(reader, view)
     check_following(facts, identity.org, following_of(work.plan))
     work.least_rows(view.spec.min_group)
-    check_size(size_of(work, view.spec, facts.versions), view.spec, identity.org, identity.policy)
+    check_size(
+        size_of(work, view.spec, view.initiator, facts.versions), view.spec, identity.org, identity.policy
+    )
     return PhaseChecked(phase, work.plan.hash)
 
 

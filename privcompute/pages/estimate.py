@@ -15,6 +15,8 @@ JOIN_S_A_ROW = 75e-6
 """Every list passes every owner once, which multiplies each of its points and shuffles them."""
 JOIN_BYTES_A_ROW = 300
 """Of each row that any party brings."""
+AIDED_S_A_ROW, AIDED_BYTES_A_ROW = 2e-6, 100
+"""The same of an aided join, in which each owner makes digests of its own list and sorts them."""
 BYTES_AT_ALL = 120_000_000
 """What an agent and its libraries take before the first row."""
 
@@ -45,6 +47,10 @@ class Estimate:
         return self.memory / FACTOR
 
 
-def of_join(brought: int, lists: int) -> Estimate:
-    """Return what private joins of so many lists take, with so many rows in all, and the agent itself."""
-    return Estimate(brought * JOIN_S_A_ROW, BYTES_AT_ALL + brought * JOIN_BYTES_A_ROW, 3 * lists)
+def of_join(brought: int, lists: int, aided: int = 0) -> Estimate:
+    """Return what private joins of so many lists take, with so many rows in all, and the agent itself.
+
+    `aided` are rows that are brought to aided joins, besides.
+    """
+    memory = BYTES_AT_ALL + brought * JOIN_BYTES_A_ROW + aided * AIDED_BYTES_A_ROW
+    return Estimate(brought * JOIN_S_A_ROW + aided * AIDED_S_A_ROW, memory, 3 * lists)

@@ -7,7 +7,7 @@ each is handed the releases that are for it, and no others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,11 +176,16 @@ class PageWork:
                         found[name] = every
         return found
 
-    def estimate(self, rows: Sequence[int]) -> Estimate:
-        """Return what the joins and the plan take; all of the smallest dataset of a join are joined."""
+    def estimate(self, rows: Sequence[int], aided: Collection[int] = ()) -> Estimate:
+        """Return what the joins and the plan take; all of the smallest dataset of a join are joined.
+
+        `aided` are the joins that a party without joined data aids.
+        """
         sizes = self.sizes_for(rows)
-        brought = sum(rows[at] for places in self.joined for at in places)
-        return of_join(brought, sum(map(len, self.joined))) + estimate_of(self.placed(2), PROFILE, sizes)
+        brought = [sum(rows[at] for at in places) for places in self.joined]
+        by_aid = sum(brought[number] for number in aided)
+        joins = of_join(sum(brought) - by_aid, sum(map(len, self.joined)), by_aid)
+        return joins + estimate_of(self.placed(2), PROFILE, sizes)
 
     def sizes_for(self, rows: Sequence[int]) -> dict[str, int]:
         """Return all sizes where inputs bring so many rows; raise InputRefused for what is not declared."""

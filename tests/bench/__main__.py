@@ -217,6 +217,29 @@ def bench_mpc(repeats: int, output: Path | None, as_json: bool) -> None:
     report("rep3, 3 parties over TLS 1.3 on loopback", figures, rows, output, as_json)
 
 
+@main.command("psi")
+@click.option("--rows", type=click.IntRange(10, 10_000_000), default=100_000, show_default=True)
+@click.option("--protocol", type=click.Choice(["aided", "dh-psi"]), default="aided", show_default=True)
+@output_option
+@json_option
+@reports_errors
+def bench_psi(rows: int, protocol: str, output: Path | None, as_json: bool) -> None:
+    """Private join of two owners' Parquet files, three parties over TLS on loopback; half is common."""
+    from tests.bench.psi import run
+
+    unit = round(verification_us(), 2)
+    figures: dict[str, Any] = {"machine": machine(), "verify_us": unit, "load": os.getloadavg()[0]}
+    figures |= run(rows, protocol)
+    table: list[list[Any]] = [
+        ["from files to common rows", figures["total_s"], "s", round(figures["total_s"] * 1e6 / unit)]
+    ]
+    for name, party in zip(("first owner", "second owner", "third party"), figures["parties"], strict=True):
+        table.append([f"{name}: processor", party["cpu_s"], "s", round(party["cpu_s"] * 1e6 / unit)])
+        table.append([f"{name}: memory at most", party["memory_mb"], "MB", ""])
+        table.append([f"{name}: sends", party["sent_bytes"], "bytes", ""])
+    report(f"{protocol}, {rows:,} rows of each of two owners", figures, table, output, as_json)
+
+
 @main.command("pages")
 @click.option("--repeats", type=click.IntRange(1, 100), default=5, show_default=True)
 @output_option

@@ -21,7 +21,7 @@ from privcompute.data.schema import Column
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.exposure import Exposure
 from privcompute.job.inputs import check_delta
-from privcompute.job.runner import join_of
+from privcompute.job.joining import join_of
 from privcompute.job.view import GrantedInput
 from privcompute.mpc.local import run_local
 from privcompute.mpc.protocols.psi import private_join

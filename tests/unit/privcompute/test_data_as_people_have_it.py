@@ -15,7 +15,7 @@ from privcompute.data.schema import Column, Schema, check_schema
 from privcompute.data.sources import DataSource
 from privcompute.data.tables import IdentifiersRefused, TypedTable, read_table
 from privcompute.job.inputs import input_column
-from privcompute.job.runner import join_of
+from privcompute.job.joining import join_of
 from privcompute.mpc.local import run_local
 from privcompute.mpc.plaintext_engine import PlaintextEngine
 from privcompute.mpc.protocols.psi import private_join

@@ -217,7 +217,7 @@ def test_a_size_that_ends_a_job_later_is_found_and_what_it_takes_is_said() -> No
 
     def sized(bucket: str) -> JobSize:
         rows = {(one.dataset, one.version): {"size_bucket": bucket} for one in SPEC.inputs}
-        size = size_of(standard_work("private-join", inputs, {"receivers": ["bank"]}), SPEC, rows)
+        size = size_of(standard_work("private-join", inputs, {"receivers": ["bank"]}), SPEC, "registry", rows)
         assert size is not None
         return size
 

@@ -20,6 +20,7 @@ from privcompute.job.inputs import joined_versions
 from privcompute.job.runner import JobRun
 from privcompute.job.view import job_id_of, parse_spec
 from privcompute.mpc.join_engine import JoinEngine
+from privcompute.mpc.protocols import aided
 from tests.unit.privcompute.job.test_task import (
     COMMON,
     HELD,
@@ -185,7 +186,7 @@ async def test_each_set_of_datasets_is_joined_once_and_every_owner_knows_its_own
     job = proposed(world, PAGE)
     assert await world.run(job) == "certified"
     kinds = [stage["kind"] for stage in world.evidence("bank", "stage")]
-    assert kinds == ["join", "join-2", "rows", "setup", "compute", "seal"]
+    assert kinds == ["join", "aided-join-2", "rows", "setup", "compute", "seal"]
     spec = parse_spec(job, world.ledger.record("specs", job))
     for org in ORGS:
         rows = world.agents[org].stores.joins.rows_of(joined_versions(spec))
@@ -350,6 +351,61 @@ async def test_two_owners_join_without_a_third(world: World) -> None:
     assert world.ledger.record("joins", joined_versions(spec))["outcome"] == "suffices"
     kinds = [stage["kind"] for stage in world.evidence("bank", "stage")]
     assert kinds == ["join", "setup", "compute", "seal"]
+
+
+def join_beside(world: World, reads: str, **changes: Any) -> str:
+    """Propose the standard join of two owners' data under rep3, with a third party that has none."""
+    world.grant_all("private-join")
+    spec = world.spec("private-join", {"receivers": [reads]}, JOINED, **changes)
+    return str(world.ledger.do("bank", "jobs", "propose", spec=spec))
+
+
+@pytest.mark.parametrize(("reads", "kind"), [("bank", "aided-join"), ("registry", "join")])
+async def test_a_third_party_without_joined_data_aids_a_join_unless_it_receives_of_the_job(
+    world: World, reads: str, kind: str
+) -> None:
+    """What stands on the ledger is the stage's protocol, and what was joined is the same by both."""
+    job = join_beside(world, reads)
+    assert await world.run(job) == "certified"
+    common = [f"p{number}" for number in range(20, 80)]
+    spec = parse_spec(job, world.ledger.record("specs", job))
+    rows = {org: world.agents[org].stores.joins.rows_of(joined_versions(spec)) for org in ORGS}
+    assert rows["bank"] == rows["bureau"]
+    assert sorted(rows["bank"] or []) == sorted(common)
+    assert rows["registry"] is None
+    assert world.figures(reads, job)["rows in common"] == len(common)
+    for org in ORGS:
+        assert [stage["kind"] for stage in world.evidence(org, "stage")] == [kind, "setup", "compute", "seal"]
+    assert world.ledger.record("joins", joined_versions(spec))["outcome"] == "suffices"
+
+
+async def test_an_aided_join_that_is_too_small_ends_before_anybody_learns_a_row(world: World) -> None:
+    job = join_beside(world, "bank", min_group=COMMON + 1)
+    assert await world.run(job) == "aborted"
+    assert world.ledger.record("ends", job)["cause"] == "ROWS_BELOW_MIN_GROUP"
+    spec = parse_spec(job, world.ledger.record("specs", job))
+    assert all(world.agents[org].stores.joins.rows_of(joined_versions(spec)) is None for org in ORGS)
+
+
+@pytest.mark.parametrize("who", ["registry", "bureau"])
+async def test_a_party_that_deviates_in_an_aided_join_is_named_on_the_ledger(
+    world: World, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """The helper shows other rows than it found; an owner sends its digests in the order of its rows."""
+    if who == "registry":
+        monkeypatch.setattr(aided, "_bitmap", lambda records, _: b"\xff" * (-(-len(records) // 8)))
+    else:
+        monkeypatch.setattr(
+            aided,
+            "_blocks",
+            lambda records, _: iter(
+                [bytes(16 * len(records))] if len(records) == 70 else [records.astype(">u8").tobytes()]
+            ),
+        )
+    job = join_beside(world, "bank")
+    assert await world.run(job) == "aborted"
+    end = world.ledger.record("ends", job)
+    assert (end["phase"], end["cause"], end["detail"]["org"]) == ("running", "MPC_PEER_MISBEHAVED", who)
 
 
 async def test_what_two_owners_joined_is_committed_to_by_both_and_told_to_receivers_alone(

@@ -12,7 +12,8 @@ from contracts.pages.page import trace
 from contracts.pages.plan import Plan
 from contracts.system import STANDARD, standard_pages
 from privcompute.cli.page_jobs import exact
-from privcompute.job.runner import agree_on_rows, join_of
+from privcompute.job.joining import join_of
+from privcompute.job.runner import agree_on_rows
 from privcompute.mpc.local import run_local
 from privcompute.mpc.protocols.psi import private_join
 from privcompute.mpc.rounds import Steps

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from contracts.pages.faults import PageRefused
-from privcompute.job.runner import join_of
+from privcompute.job.joining import join_of
 from privcompute.mpc.local import run_local
 from privcompute.mpc.protocols.psi import ROWS_MAX, private_join
 from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine

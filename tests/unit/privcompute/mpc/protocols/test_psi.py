@@ -18,6 +18,7 @@ from nacl import exceptions
 from chain.primitives.crypto import digest
 from privcompute.errors import PeerMisbehaved
 from privcompute.mpc.local import run_local
+from privcompute.mpc.protocols import psi
 from privcompute.mpc.protocols.group import (
     POINT_BYTES,
     CryptoLibraryUnsafe,
@@ -374,6 +375,115 @@ def test_a_library_that_multiplies_points_of_small_order_is_refused(monkeypatch:
     monkeypatch.setattr(sodium, "crypto_scalarmult", lenient)
     with pytest.raises(CryptoLibraryUnsafe, match="small order"):
         check_library()
+
+
+# --- what an owner sees ----------------------------------------------------------------------------------
+
+
+class IdealGroup:
+    """Masked points as independent random strings, one for each identifier and set of scalars.
+
+    This is what they are to whoever lacks one of the scalars, by the assumption of group.py.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self.points: dict[tuple[frozenset[bytes], bytes], bytes] = {}
+        self._known: dict[bytes, tuple[frozenset[bytes], bytes]] = {}
+
+    def masked(self, scalars: frozenset[bytes], item: bytes) -> bytes:
+        if (scalars, item) not in self.points:
+            self.points[scalars, item] = self._random.randbytes(POINT_BYTES)
+        point = self.points[scalars, item]
+        self._known[point] = scalars, item
+        return point
+
+    def hash_and_multiply_all(self, scalar: bytes, *given: Any) -> bytes:
+        return b"".join(self.masked(frozenset([scalar]), item) for item in given[2])
+
+    def multiply_all(self, scalar: bytes, points: bytes, _: Any) -> bytes:
+        split = [points[start : start + POINT_BYTES] for start in range(0, len(points), POINT_BYTES)]
+        known = [self._known[point] for point in split]
+        return b"".join(self.masked(scalars | {scalar}, item) for scalars, item in known)
+
+
+def seen_by(
+    observer: int, sets: list[list[str]], group: IdealGroup, draws: list[Callable[[int], bytes]]
+) -> list[bytes]:
+    """Return what one of two owners receives."""
+    seen: list[bytes] = []
+
+    def recorded(protocol: Steps[Any]) -> Steps[Any]:
+        step = next(protocol)
+        while True:
+            received = yield step
+            seen.extend(bytes(received[sender]) for sender in sorted(received))
+            try:
+                step = protocol.send(received)
+            except StopIteration as stop:
+                return stop.value
+
+    made = [private_join(spec_for(2), me, sets[me], random=draws[me], workers=1) for me in range(2)]
+    made[observer] = recorded(made[observer])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psi, "hash_and_multiply_all", group.hash_and_multiply_all)
+        patch.setattr(psi, "multiply_all", group.multiply_all)
+        patch.setattr(psi, "check_library", lambda: None)
+        run_local(made)
+    return seen
+
+
+def couple(observer: int, seed: int) -> bool:
+    """Tell whether an owner's view is also one of other rows of the other owner, with the same in common.
+
+    Other rows have other names and another order. What the observer does not know, the other's shuffle and
+    what its scalar makes of its rows, is chosen so that the views agree.
+    """
+    draw = random.Random(seed)
+    names = [f"p{number}" for number in range(9)]
+    own, rows = draw.sample(names, draw.randrange(1, 7)), draw.sample(names, draw.randrange(1, 7))
+    renamed = [name if name in own else f"other {name}" for name in rows]
+    order = draw.sample(range(len(rows)), len(rows))
+
+    def draws(shuffled: bool) -> list[Callable[[int], bytes]]:
+        def of_other(size: int) -> bytes:
+            made = source.randbytes(size)
+            calls.append(size)
+            if not shuffled or len(calls) != 2:  # its scalar comes first, then the shuffle of its own list
+                return made
+            keys = np.frombuffer(made, "<u8")
+            return keys[order].tobytes()
+
+        calls, source = list[int](), random.Random(f"{seed}/other")
+        both = [random.Random(f"{seed}/own").randbytes, of_other]
+        return both if observer == 0 else both[::-1]
+
+    def sets(theirs: list[str]) -> list[list[str]]:
+        return [own, theirs] if observer == 0 else [theirs, own]
+
+    group = IdealGroup(seed)
+    seen = seen_by(observer, sets(rows), group, draws(shuffled=False))
+    coupled = IdealGroup(seed)
+    new = dict(zip([one.encode() for one in rows], [one.encode() for one in renamed], strict=True))
+    coupled.points = {
+        (scalars, new.get(item, item)): point for (scalars, item), point in group.points.items()
+    }
+    theirs = [renamed[at] for at in order]
+    return seen_by(observer, sets(theirs), coupled, draws(shuffled=True)) == seen
+
+
+@pytest.mark.parametrize("observer", [0, 1])
+def test_an_owner_sees_nothing_of_rows_that_it_does_not_share(observer: int) -> None:
+    """Party 1 is the matcher."""
+    assert all(couple(observer, seed) for seed in range(1_000))
+
+
+@pytest.mark.parametrize("observer", [0, 1])
+def test_a_shuffle_that_is_forgotten_is_caught_by_the_coupling(
+    observer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psi, "_permutation", lambda size, _: np.arange(size))
+    assert not all(couple(observer, seed) for seed in range(20))
 
 
 if __name__ == "__main__":
