@@ -137,6 +137,11 @@ class Atom:
         """Whether something bounds what one row adds, so that noise can cover it."""
         return len(self.parts) > 0 and all(part.spread is not None for part in self.parts)
 
+    @property
+    def of_bits(self) -> bool:
+        """Whether it adds bits or counts them, so that noise inside a computation stays below NOISED_MOST."""
+        return all(part.spread in (BIT, _ONE.spread) for part in self.parts)
+
 
 EMPTY = Label()
 
@@ -188,7 +193,10 @@ class Labels:
         after = [merged([one, other]) for one, other in zip(before, ends, strict=True)]
         self._passes[loop] += 1
         if self._passes[loop] > _SPREAD_PASSES:
-            after = [replace(label, spread=None) for label in after]
+            after = [
+                one if one.spread == was.spread else replace(one, spread=None)
+                for one, was in zip(after, before, strict=True)
+            ]
         self._carried[loop] = after
         return after != before
 
@@ -220,7 +228,8 @@ class Labels:
     # --- rules, by the name in the table's column `flow` -------------------------------------------------
     def _of_public(self, node: int, _labels: Sequence[Label]) -> Label:
         if self.graph.name(node) == "step":
-            return EMPTY
+            turns = int(self.graph.attrs[self.graph.args[node][0]][0])
+            return Label(spread=Interval(Fraction(0), Fraction(turns - 1)))
         value = read_number(self.graph.attrs[node][0])
         return Label(spread=self._in_range(node, held(value, value, self._real(node))))
 
@@ -268,6 +277,14 @@ class Labels:
         if name == "clip":
             return self._in_range(node, held(read_number(attrs[0]), read_number(attrs[1]), real))
         return self._in_range(node, through(name, [label.spread for label in labels], real))
+
+    def _along(self, node: int, labels: Sequence[Label]) -> Spread:
+        """Return the spread of a sum along an axis that is none of rows; unknown sizes are SIZE_MAX."""
+        if self.graph.name(node) != "sum" or any(label.spread is None for label in labels):
+            return None
+        size = self.graph.cells[self.graph.args[node][0]].shape[int(self.graph.attrs[node][0])]
+        reached = summed(labels[0].spread, size if isinstance(size, int) else SIZE_MAX)
+        return self._in_range(node, reached)
 
     def _inner(self, node: int, spreads: Sequence[Spread]) -> Spread:
         """Return the spread of a product along an axis that is none of rows; unknown sizes are SIZE_MAX."""
@@ -354,7 +371,7 @@ class Labels:
     def _of_sum(self, node: int, labels: Sequence[Label]) -> Label:
         graph = self.graph
         if not self._folds_rows(node):
-            return replace(self._of_local(node, labels), spread=None)
+            return replace(self._of_local(node, labels), spread=self._along(node, labels))
         if graph.cells[node].by_row:
             return self._of_cross(node, labels)
         counted = graph.name(node) == "group_count"
@@ -391,7 +408,7 @@ class Labels:
         if name in ("stack", "concat", "spread", "transpose") and depth < _PARTS_DEPTH:
             return [part for arg in graph.args[node] for part in self._parts(arg, depth + 1)]
         if self._apart(node):
-            return [SummedCells(_of_a_row(shape[:-1]), shape[-1], BIT, label.values)]
+            return [SummedCells(_of_a_row(shape[:-1]), shape[-1], label.spread, label.values)]
         return [SummedCells(_of_a_row(shape), 1, label.spread, label.values)]
 
     def _products(self, node: int) -> tuple[SummedCells, ...]:
@@ -428,7 +445,7 @@ class Labels:
             raise _unfit_for_noise(node, reason, "NOISE_WITHOUT_ROWS")
         spread = None
         if isinstance(label.spread, Interval):
-            far = NOISED_MOST if self._real(node) else WHOLE_MOST / 2
+            far = NOISED_MOST if self._real(node) or self.atoms[place].of_bits else WHOLE_MOST / 2
             spread = in_range(Interval(label.spread.low - far, label.spread.high + far), self._real(node))
         return Label(match=label.match, noised=label.values | label.noised, spread=spread)
 
@@ -509,7 +526,7 @@ def _summed(summand: Label, choice: Label, every: Label) -> Label:
 
 def _unfit_for_noise(node: int, reason: str, rule: str = "NOISE_UNBOUNDED") -> Unfit:
     instead = (
-        "noised(sum(x), noise), or noised(x.T @ y, noise) of products up to 32, with x = clip(…, low, high)"
+        "noised(sum(x), noise), or noised(x.T @ y, noise) of products below 32, with x = clip(…, low, high)"
     )
     unfit = Unfit(rule, reason, instead)
     unfit.node = node

@@ -22,7 +22,7 @@ EPSILON_MAX = 10
 RUN_CELLS_MAX = 1 << 25
 """Cells of one value in a run, so rows of a table as well: what sums over rows can reach follows of it."""
 NOISED_MOST = 1 << 25
-"""Reals with noise inside a computation differ by less from those without; more noise is refused."""
+"""Reals, and counts, with noise inside a computation differ by less from those without; more is refused."""
 
 DELTA_MAX = Fraction(1, 1_000)
 """Greatest delta of a release, a chance that noise hides nobody: no cap of an account is higher."""

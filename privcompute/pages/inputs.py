@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import shake_256
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,12 @@ def size_of(run: PageRun, size: Size) -> int:
     if kind == "k" and categories_of(column):
         return len(categories_of(column))
     if kind == "b" and len(column.edges) > 1:
+        edges = [float(edge) for edge in column.edges]
+        if any(low >= high for low, high in pairwise(edges)):
+            raise InputRefused(
+                f"column {column.name}: its edges of bins, {', '.join(column.edges[:4])} …, do not ascend, so"
+                " one row could be in several; register a version whose schema has ascending edges"
+            )
         return len(column.edges) - 1
     what = "categories" if kind == "k" else "edges of bins"
     raise InputRefused(

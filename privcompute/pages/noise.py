@@ -88,12 +88,12 @@ def noise_of(plan: Plan, number: int) -> dict[int, Noise]:
 def noise_within(plan: Plan) -> dict[int, Noise]:
     """Return the noise of each turn of each sum that gets some inside the computation, by the node of both.
 
-    Raise InputRefused where it cannot be drawn, or reals would have more than NOISED_MOST of it.
+    Raise InputRefused where it cannot be drawn, or reals or counts would have more than NOISED_MOST of it.
     """
     found = {}
     for place, one in enumerate(plan.noised):
-        real = plan.graph.cells[one.node].kind == "real"
-        less = NOISE_BITS_MAX - (NOISED_MOST.bit_length() - 1 + FRACTION_BITS) if real else 0
+        bits = FRACTION_BITS if plan.graph.cells[one.node].kind == "real" else 0
+        less = NOISE_BITS_MAX - (NOISED_MOST.bit_length() - 1 + bits) if bits or one.atom.of_bits else 0
         how = _Covering(
             f"noised(…) number {place + 1}", one.mechanism, one.epsilon, one.delta, one.turns, less
         )

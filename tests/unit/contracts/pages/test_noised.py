@@ -45,6 +45,7 @@ FEATURES = (
 )
 ERRORS = (
     "sigmoid(x @ w) - rows.loans.m",
+    "sigmoid(sum(x * w[None, :], axis=1)) - rows.loans.m",
     "clip(x @ w, -1, 1) - where(rows.people.b, 1, 0)",
     "where(lot(rows, 0.5), sigmoid(x @ w) - rows.people.b, 0)",
     'where(rows.people.h == "x", sigmoid(x @ w), 0) - 0.5',
@@ -145,7 +146,67 @@ def test_groups_of_bits_that_overlap_change_each(total: str) -> None:
     assert float(sensitivity.sensitivity(one.atom, -1)[1]) == pytest.approx(2 * sqrt(2), abs=0.01)
 
 
+X = "x = stack([clip(rows.loans.w, -1, 1), real(rows.loans.m)])"
+STEP = f"w = clip(w - noised(x.T @ (sigmoid(x @ w) - rows.loans.m), {GAUSSIAN}){{}} / count(rows), -2, 2)"
+LOOP = "for turn in repeat(8):"
+WEIGHTS = 'release(w, to="bank", noised=True, name="weights")'
+
+
+def steps_of(*more: str, before: tuple[str, ...] = (), step: str = STEP.format("")) -> str:
+    """Return a descent of two features, with more in its body."""
+    inside = [f"    {line}" for line in (*more, step)]
+    return page(X, "w = zeros(2)", *before, LOOP, *inside, WEIGHTS)
+
+
+ALIKE = {
+    "a sum of all coefficients": steps_of("total = total + w", before=("total = zeros(2)",)),
+    "a counter": steps_of("n = n + 1", before=("n = 0",)),
+    "a delay line": steps_of(
+        "c = b", "b = a", "a = w", before=("a = zeros(2)", "b = zeros(2)", "c = zeros(2)")
+    ),
+    "a rate that decays": steps_of(step=STEP.format(" / (1 + turn)")),
+    "scores as a sum along features": steps_of(
+        step=STEP.format("").replace("x @ w", "sum(x * w[None, :], axis=1)")
+    ),
+}
+"""Descents whose features, errors and coefficients are those of the plain one."""
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_what_a_loop_does_besides_changes_no_bound_of_its_descent(name: str) -> None:
+    plain, found = (trace(each, SCHEMAS).noised[0].atom for each in (steps_of(), ALIKE[name]))
+    assert sensitivity.sensitivity(found, -1) == sensitivity.sensitivity(plain, -1)
+
+
+def test_a_share_with_noise_bounds_what_follows_of_it() -> None:
+    """Noise on a count is less than 2^25, as noise on reals is: what is divided by rows stays in range."""
+    source = page(
+        "share = clip(noised(count(rows.loans.m), laplace(epsilon=1)) / count(rows), 0, 1)",
+        'release(noised(sum(clip(rows.people.d, 0, 1) - share), laplace(epsilon=1)), to="bank", noised=True)',
+    )
+    l1, _ = sensitivity.sensitivity(trace(source, SCHEMAS).noised[1].atom, -1)
+    assert 2 <= l1 < 2.001
+
+
+FAR = "v = clip(rows.people.a, 0, 9) * 1000000000 * 1000000000"
 REFUSED = {
+    "sums of bins of what leaves the range of shares": page(
+        FAR, 'release(noised(sum(bins(v, edges=[0, 1, 2])), laplace(epsilon=1)), to="bank", noised=True)'
+    ),
+    "products with bins of what leaves the range of shares": page(
+        FAR,
+        "x = concat([clip(rows.loans.w, -1, 1)[:, None], bins(v, edges=[0, 1, 2])])",
+        'release(noised(x.T @ clip(rows.loans.w, -1, 1), laplace(epsilon=1)), to="bank", noised=True)',
+    ),
+    "what still grows in a loop": page(
+        X,
+        "w = zeros(2)",
+        "v = zeros(2)",
+        "for turn in repeat(3):",
+        "    v = v + w",
+        "    w = clip(w - noised(x.T @ (sigmoid(x @ v) - rows.loans.m), laplace(epsilon=1)), -2, 2)",
+        WEIGHTS,
+    ),
     "features that nothing bounds": descent(["(rows.people.a * 1)[:, None]"], ERRORS[0], SUMS[0]).replace(
         "rows.people.a * 1", "rows.people.a * rows.people.a * rows.people.a * rows.people.t * rows.people.t"
     ),

@@ -130,6 +130,14 @@ def test_groups_of_a_column_without_declared_categories_are_refused_by_its_name(
         run_page(page(released("count(rows, by=rows.people.housing)")), data(**{"people.housing": {}}))
 
 
+@pytest.mark.parametrize("edges", [("0", "10", "0.0", "10.0"), ("3", "1", "2"), ("1", "1")])
+def test_registered_edges_that_do_not_ascend_are_refused(edges: tuple[str, ...]) -> None:
+    """One row would be in several bins, and noise covers a row that is in one."""
+    of = data(**{"loans.amount": {"edges": edges}})
+    with pytest.raises(InputRefused, match=r"column amount: its edges of bins, .* do not ascend"):
+        run_page(page(released("count(rows, by=bins(rows.loans.amount))")), of)
+
+
 def test_cells_beyond_the_range_are_refused_at_their_owner_by_name() -> None:
     large = data()
     columns = {**large.columns["loans"], "amount": np.full(30, 2**47)}

@@ -142,6 +142,15 @@ def test_noise_beyond_what_a_computation_holds_is_refused_before_anything_runs(h
         run_plan(model(how), data())
 
 
+def test_counts_have_no_more_noise_inside_a_computation_than_their_bounds_say() -> None:
+    """What is divided by rows is bounded by that, so more is refused; sums of greater numbers have room."""
+    with pytest.raises(InputRefused, match="more noise than shares hold"):
+        noise.noise_within(counts_of_turns("laplace(epsilon=0.00001)"))
+    wide = "noised(sum(clip(rows.loans.amount, 0, 2000)), laplace(epsilon=0.001))"
+    (each,) = noise.noise_within(traced(f'release({wide}, to="bank", noised=True)')).values()
+    assert 42 * each.size > limits.NOISED_MOST
+
+
 def test_the_least_epsilon_that_a_refusal_names_runs() -> None:
     with pytest.raises(InputRefused) as refused:
         run_plan(model("laplace(epsilon=0.0000001)"), data())
