@@ -40,7 +40,7 @@ from privcompute.cli.page_views import (
     sizes_of,
     trial_json,
 )
-from privcompute.pages.ranges import large_divisors
+from privcompute.pages.ranges import large_divisors, large_values
 from privcompute.pages.trial import Sample, try_out
 
 UNREGISTERED = (
@@ -177,7 +177,8 @@ def check(
     assumed = [name for name in samples if name not in _pairs(owners, "--owner")]
     charges = _charges(traced, registered=bool(samples))
     wanted = wanted_of(traced)
-    large = large_divisors(traced.plan, sizes_of(traced.plan, counts, joined))
+    sizes = sizes_of(traced.plan, counts, joined)
+    large = [*large_divisors(traced.plan, sizes), *large_values(traced.plan, sizes)]
     gas, unfit = _proposing(file)
     if as_json:
         more: dict[str, Value] = {"assumed_owners": [*assumed], "proposal_gas": gas, "not_proposable": unfit}

@@ -45,7 +45,8 @@ def evaluate(plan: Plan, world: ClearData) -> dict[str, tuple[Array, Array | Non
 def evaluate_nodes(plan: Plan, world: ClearData) -> tuple[list[Any], dict[int, float]]:
     """Return the value of every node, of a loop's last turn, and how far each with numbers reaches in all."""
     run = ClearRun(plan, world)
-    return run.every(), run.reach
+    with np.errstate(all="ignore"):
+        return run.every(), run.reach
 
 
 class ClearRun:
@@ -82,7 +83,7 @@ class ClearRun:
     def _note(self, node: int) -> None:
         value = self.values[node]
         if self.graph.cells[node].kind in ("real", "integer") and value is not None and np.size(value):
-            reach = float(np.max(np.abs(np.asarray(value, np.float64))))
+            reach = float(np.max(np.nan_to_num(np.abs(np.asarray(value, np.float64)), nan=np.inf)))
             self.reach[node] = max(reach, self.reach.get(node, 0.0))
 
     def value(self, node: int, name: str, args: tuple[int, ...], attrs: tuple[str, ...]) -> Any:

@@ -19,7 +19,6 @@ from contracts.pages.plan import Plan
 from privcompute.errors import ProgramFault
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.noise import NOISE_WORDS
-from privcompute.mpc.ring import INTEGER_BOUND
 from privcompute.mpc.rounds import Steps, parallel
 from privcompute.mpc.sharing import Shared, concatenate
 from privcompute.pages import own, public
@@ -50,7 +49,8 @@ from privcompute.pages.steps import prepare
 STAGE = "page"
 """What progress is reported as, with the primitive of the step that ended."""
 SHARED_BOUND = 2.0**46
-"""Cells that are shared: whole numbers may become reals, and reals that only leave may be that large."""
+"""Columns that are shared as they are lie below it, which their owner judges before it binds (work.py)."""
+_EVERY_WORD = 2.0**64
 
 
 Value = PublicCells | OwnCells | Parts | Shared | tuple[Shared, ...]
@@ -59,7 +59,8 @@ Value = PublicCells | OwnCells | Parts | Shared | tuple[Shared, ...]
 def evaluate(engine: Engine, plan: Plan, run: PageRun) -> Steps[PageOutputs]:
     """Evaluate a plan; return what its releases leave, in shares, and what finishing them needs.
 
-    Raises InputRefused for what a page or a schema lacks, OutOfRange at an owner whose cells are too large.
+    Raises InputRefused for what a page or a schema lacks. No value of a row makes it raise anything, nor
+    changes its rounds or the lengths of its messages.
     """
     check_plan(plan)
     columns = [one.dataset for one in plan.graph.columns]
@@ -252,7 +253,9 @@ class _Evaluation:
             return OwnCells(party, None)
         if step.name == "column":
             read = self.plan.graph.columns[int(step.attrs[0])]
-            cells = cells_of_kind(self.run.own[read.dataset].columns[read.column], step.cells.kind)
+            cells = own.numbers(
+                cells_of_kind(self.run.own[read.dataset].columns[read.column], step.cells.kind)
+            )
             if read.low:
                 cells = own.compute("clip", [cells], (read.low, read.high), step.cells.kind)
             return OwnCells(party, cells)
@@ -270,7 +273,7 @@ class _Evaluation:
         if step.name in ("one_hot", "bins"):
             return OwnCells(party, self._keys(step, x[0]))
         if step.name in ("sum", "group_sum") and self.steps[step.args[0]].name == "grid":
-            return OwnCells(party, own.exact_sum(step.name, x, step.attrs))
+            return OwnCells(party, own.units_sum(step.name, x, step.attrs))
         return OwnCells(party, own.compute(step.name, x, step.attrs, step.cells.kind))
 
     def _spans(self, step: PlanStep) -> list[Span]:
@@ -395,12 +398,12 @@ class _Evaluation:
         value = self.values[step.args[0]]
         if isinstance(value, OwnCells):
             shape = self._shape(place, self.placed.worked[place])
-            return (yield from self._share(value.party, value.cells, shape, step))
+            return (yield from self._share(value.party, value.cells, shape, step.cells.kind))
         if not isinstance(value, Parts):
             raise ProgramFault(f"step {place}: nothing to share")
-        tail = self.shapes[place][1:]
+        tail, kind = self.shapes[place][1:], step.cells.kind
         parts = yield from parallel(
-            *[self._share(part.party, spread(part), (part.length, *tail), step) for part in value.parts]
+            *[self._share(part.party, spread(part), (part.length, *tail), kind) for part in value.parts]
         )
         if not value.joined:
             return concatenate(list(parts))
@@ -410,27 +413,10 @@ class _Evaluation:
         return total
 
     def _share(
-        self, party: int, cells: NDArray[Any] | None, shape: tuple[int, ...], step: PlanStep
+        self, party: int, cells: NDArray[Any] | None, shape: tuple[int, ...], kind: str
     ) -> Steps[Shared]:
-        bits, bound = bits_for(step.cells.kind), SHARED_BOUND
-        if step.cells.kind == "text":
-            bound = float(INTEGER_BOUND)
-            cells = None if cells is None else hashed(cells)
-        name = f"a value of {self._columns(step)}"
-        return (yield from self.engine.share(party, cells, shape, bits, name=name, bound=bound))
-
-    def _columns(self, step: PlanStep) -> str:
-        """Name the columns that a value is of, for an error at its owner."""
-        found: set[str] = set()
-        seen: set[int] = set()
-        pending = list(step.args)
-        while pending:
-            place = pending.pop()
-            if place in seen:
-                continue
-            seen.add(place)
-            if self.steps[place].name == "column":
-                read = self.plan.graph.columns[int(self.steps[place].attrs[0])]
-                found.add(f"{self.plan.datasets[read.dataset].name}.{read.column}")
-            pending += self.steps[place].args
-        return ", ".join(sorted(found))
+        """Share cells as the words that stand for them: whatever they hold, there are some."""
+        if cells is not None:
+            cells = own.words(hashed(cells) if kind == "text" else cells, kind)
+        made = yield from self.engine.share(party, cells, shape, bound=_EVERY_WORD)
+        return Shared(made.words, bits_for(kind))

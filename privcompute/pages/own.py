@@ -1,7 +1,9 @@
 """What an owner computes of its own columns alone, in the clear: int64 for whole numbers, else float64.
 
-Only the owner sees it, and what others need of it is shared. Whole numbers are exact and stay below 2^62 in
-magnitude; reals are as exact as float64.
+Only the owner sees it, and what others need of it is shared. Whole numbers are exact modulo 2^64, as on
+shares; reals are as exact as float64. Nothing here fails for what a row holds: what leaves its range is cell
+by cell another value within it, since a run that ends for one row's value tells that value
+(docs/decisions/preflight.md).
 """
 
 from __future__ import annotations
@@ -14,45 +16,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.pages.numbers import read_number
-from privcompute.errors import OutOfRange
-from privcompute.mpc.ring import FRACTION_BITS, INTEGER_BOUND
+from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.pages.public import first_cells
 
 Array = NDArray[Any]
 _ONE = float(1 << FRACTION_BITS)
-_EXACT_BITS = 53
-"""Whole numbers below 2^53 are floats without rounding."""
-_GROWING = frozenset(
-    {"add", "subtract", "multiply", "sum", "group_sum", "matmul", "running_sum", "negative", "absolute"}
-)
+REAL_MOST = float((1 << 46) - 1)
+"""The greatest magnitude of a real that is shared; what is greater is shared as this."""
+_INT64 = np.iinfo(np.int64)
 
 
-def exact_sum(name: str, x: Sequence[Array], attrs: Sequence[str]) -> Array:
-    """Return a sum of reals on the grid of shares without any rounding; OutOfRange from 2^37 on.
+def words(cells: Array, kind: str) -> NDArray[np.uint64]:
+    """Return what is shared of cells: whole numbers modulo 2^64, reals in units of 2^-16 up to REAL_MOST.
+
+    Whole cells of kind `real` are units already (`units_sum`).
+    """
+    made = units(cells) if kind == "real" and cells.dtype.kind == "f" else cells.astype(np.int64)
+    return made.view(np.uint64)
+
+
+def units(cells: Array) -> NDArray[np.int64]:
+    """Return reals in units of 2^-16, rounded cell by cell; beyond REAL_MOST that, and 0 for no number."""
+    held = np.clip(numbers(cells), -REAL_MOST, REAL_MOST)
+    return np.rint(held * _ONE).astype(np.int64)
+
+
+def numbers(cells: Array) -> Array:
+    """Return cells with 0 for those that are no number."""
+    return np.where(np.isnan(cells), 0.0, cells) if cells.dtype.kind == "f" else cells
+
+
+def units_sum(name: str, x: Sequence[Array], attrs: Sequence[str]) -> NDArray[np.int64]:
+    """Return a sum of reals in units of 2^-16, modulo 2^64, without any rounding.
 
     A sum of floats rounds with what is in other rows, so one row could change it by more than its own cells.
     """
-    units = compute(name, [np.rint(x[0] * _ONE).astype(np.int64), *x[1:]], attrs, "integer")
-    if np.abs(units).max(initial=0) >= 1 << _EXACT_BITS:
-        reach = float(np.abs(units).max()) / _ONE
-        raise OutOfRange(f"{name} with noise: reals reach {reach:.3g}; allowed is a magnitude below 2^37")
-    return units / _ONE
+    return compute(name, [units(x[0]), *x[1:]], attrs, "integer")
 
 
 def compute(name: str, x: Sequence[Array], attrs: Sequence[str], kind: str) -> Array:
-    """Return a primitive of cells; raise OutOfRange where whole numbers grow beyond 2^62."""
+    """Return a primitive of cells: whole numbers modulo 2^64, reals that are numbers or infinite."""
+    with np.errstate(all="ignore"):
+        made = np.asarray(_work(name, x, attrs))
     if kind in ("bit", "integer"):
-        if name in _GROWING:
-            _check(name, _work(name, [one.astype(np.float64) for one in x], attrs))
-        return np.asarray(_work(name, x, attrs)).astype(np.int64)
-    made = np.asarray(_work(name, x, attrs))
-    return made if kind == "text" else made.astype(np.float64)
-
-
-def _check(name: str, cells: Any) -> None:
-    reach = float(np.abs(cells).max()) if np.size(cells) else 0.0
-    if reach >= INTEGER_BOUND:
-        raise OutOfRange(f"{name}: whole numbers reach {reach:.3g}; allowed is a magnitude below 2^62")
+        return made.astype(np.int64)
+    return made if kind == "text" else numbers(made.astype(np.float64))
 
 
 def _where_positive(cells: Array, work: Callable[[Array], Array]) -> Array:
@@ -119,7 +127,9 @@ def _work(name: str, x: Sequence[Array], attrs: Sequence[str]) -> Any:
 
 def _bound(text: str, like: Array) -> Any:
     bound = read_number(text)
-    return int(bound) if bound.denominator == 1 and like.dtype.kind == "i" else float(bound)
+    if bound.denominator == 1 and like.dtype.kind == "i":
+        return max(_INT64.min, min(_INT64.max, int(bound)))
+    return float(bound)
 
 
 def cut(cells: Array, edges: Sequence[float]) -> Array:

@@ -272,6 +272,6 @@ def _too_large(plan: Plan, reach: Mapping[int, float]) -> list[str]:
 
 def _beyond(what: str, reach: float, most: float, kind: str) -> str:
     return (
-        f"{what} reaches {reach:.3g}; shares hold {_KINDS[kind]} below {most:.3g} there: rescale its columns,"
-        " if it is not one owner's own"
+        f"{what} reaches {reach:.3g}; shares hold {_KINDS[kind]} below {most:.3g} there, and beyond figures"
+        " are wrong and nothing tells: rescale its columns, if it is not one owner's own below 2^46"
     )

@@ -275,8 +275,8 @@ def test_what_else_has_a_part_in_a_figure_keeps_its_way() -> None:
             "follows from sums without noise, too",
         ),
         ('release(total, to="bank", exact=True)', "the noise of this is in it already"),
-        ('release(total, to="bank")', "a release says how"),
-        ('release(total, to="bank", exact=True, noised=True)', "a release says how"),
+        ('release(total, to="bank")', "instead: one of noise=laplace"),
+        ('release(total, to="bank", exact=True, noised=True)', "instead: one of noise=laplace"),
         (
             'release(noised(count(rows.people.b), 1), to="bank", noised=True)',
             "noised takes noise, not a number",

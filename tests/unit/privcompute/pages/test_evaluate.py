@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from contracts.pages.page import trace
-from privcompute.errors import OutOfRange
 from privcompute.mpc.local import run_local
 from privcompute.mpc.rounds import Round
 from privcompute.pages import inputs
@@ -136,14 +135,6 @@ def test_registered_edges_that_do_not_ascend_are_refused(edges: tuple[str, ...])
     of = data(**{"loans.amount": {"edges": edges}})
     with pytest.raises(InputRefused, match=r"column amount: its edges of bins, .* do not ascend"):
         run_page(page(released("count(rows, by=bins(rows.loans.amount))")), of)
-
-
-def test_cells_beyond_the_range_are_refused_at_their_owner_by_name() -> None:
-    large = data()
-    columns = {**large.columns["loans"], "amount": np.full(30, 2**47)}
-    large = Data(large.owners, {**large.columns, "loans": columns}, large.types, large.declared)
-    with pytest.raises(OutOfRange, match=r"a value of loans\.amount.*: row 0 holds 140737488355328"):
-        run_page(page(released("sum(rows.loans.amount * rows.people.age)")), large)
 
 
 def test_a_value_of_too_many_cells_is_refused_before_anything_is_shared(monkeypatch: Any) -> None:
