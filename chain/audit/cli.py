@@ -12,12 +12,15 @@ from typing import Any
 
 import click
 
+from chain.audit.compare import compare
 from chain.audit.expectation import Expectation
 from chain.audit.freshness import stale
 from chain.audit.heads import Heard, catch_up, gather_heads, reach_json, reach_text
+from chain.audit.html import html_report
 from chain.audit.package import build_package
 from chain.audit.records import Contents
 from chain.audit.report import package_rows, records_json
+from chain.audit.summary import first_page
 from chain.audit.text import HEADING, csv_text, json_row, text_lines, utc
 from chain.audit.trail import Filters, Trail, read_trail
 from chain.audit.verify import Verdict, VerificationReport, verify, verify_bytes
@@ -239,18 +242,18 @@ def verify_file(
     "--genesis", type=click.Path(path_type=Path), required=True, help="Genesis file that you trust."
 )
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True
+    "--format", "form", type=click.Choice(["text", "json", "csv", "html"]), default="text", show_default=True
 )
 @reports_errors
 def show_file(file: Path, genesis: Path, form: str) -> None:
     """Print all that FILE proves, nothing cut; nothing is printed of a file whose proofs do not hold.
 
-    The text is a report for people, with the sources of contracts. JSON has every event and every record;
-    CSV the events.
+    The text is a report for people, with a summary first, and the sources of contracts; HTML is the same as
+    one file to print. JSON has every event and every record; CSV the events.
 
     \b
     assent audit show credit.audit --genesis consortium/genesis.json
-    assent audit show credit.audit --genesis consortium/genesis.json --format csv
+    assent audit show credit.audit --genesis consortium/genesis.json --format html > credit.html
     """
     report = verify(file, genesis)
     contents = report.contents
@@ -265,8 +268,51 @@ def show_file(file: Path, genesis: Path, form: str) -> None:
         )
     elif form == "csv":
         print_lines(csv_text(rows, True), newline=False)
+    elif form == "html":
+        first = first_page(contents, rows, report.freshness)
+        title = f"Audit package: {contents.subject}"
+        print_lines(html_report(title, first, rows, report.text), newline=False)
     else:
         print_lines(report.text, newline=False)
+
+
+@audit.command("compare")
+@click.argument("one", type=click.Path(path_type=Path))
+@click.argument("other", type=click.Path(path_type=Path))
+@click.option(
+    "--genesis", type=click.Path(path_type=Path), required=True, help="Genesis file that you trust."
+)
+@json_option
+@reports_errors
+def compare_files(one: Path, other: Path, genesis: Path, as_json: bool) -> None:
+    """Say whether two packages have the same content, or can be of one history.
+
+    Both are verified first. Validators that conspire can certify two histories, and each package is valid
+    then: two headers of one height show it, and end with 65.
+
+    \b
+    assent audit compare mine.audit theirs.audit --genesis consortium/genesis.json
+    """
+    found: list[Contents] = []
+    for file in (one, other):
+        report = verify(file, genesis)
+        if report.contents is None:
+            _print_verdict(file, report)
+            sys.exit(EXITS[report.verdict])
+        found.append(report.contents)
+    said = compare(*found)
+    if as_json:
+        forks = [{"height": height, "one": a.hex(), "other": b.hex()} for height, a, b in said.forks]
+        print_json(
+            {"agree": said.agree, "same": said.same, "content": [item.content_hash.hex() for item in found]}
+            | {"shared": said.shared, "forks": forks, "contradictions": list(said.contradictions)}
+        )
+    else:
+        for item, name in zip(found, (one, other), strict=True):
+            print_text(f"{name}: {_about(item)}")
+        for line in said.lines():
+            print_text(line, err=not said.agree)
+    sys.exit(0 if said.agree else Exit.DAMAGED)
 
 
 async def _trail(

@@ -40,6 +40,7 @@ from chain.ledger.block import (
     SkipDecision,
     Transaction,
     entry_hash,
+    header_hash,
     rolling_hash,
     signature_holds,
     transaction_id,
@@ -196,6 +197,7 @@ class PackageReading:
             raise PackageMalformed(f"header {headers[0].height}: out of order, or there twice")
         if self._check("headers", lambda: self._check_run(headers, certificate)):
             self.certified = headers[-1].height
+            contents.hashes |= {header.height: header_hash(header) for header in headers}
             for header in shown:
                 contents.times[header.height] = header.time
                 self._headers[header.height] = Proved(

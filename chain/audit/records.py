@@ -246,6 +246,8 @@ class Contents:
     statements: list[Stated] = field(default_factory=list)
     times: dict[int, int] = field(default_factory=dict)
     """Height -> time of its header, milliseconds since the epoch."""
+    hashes: dict[int, bytes] = field(default_factory=dict)
+    """Height -> hash of its header, of those that only lead to a certificate, too."""
     entries: list[EventEntry] = field(default_factory=list)
     caused: dict[bytes, Caused] = field(default_factory=dict)
     """Transaction id -> what it did; in order of their places."""

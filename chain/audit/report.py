@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from chain.audit.acts import report_lines as act_lines
+from chain.audit.freshness import Freshness
 from chain.audit.plans import Retraced
 from chain.audit.plans import report_lines as plan_lines
 from chain.audit.records import Contents
 from chain.audit.schemas import column_line
 from chain.audit.skips import report_lines
+from chain.audit.summary import first_page
 from chain.audit.text import HEADING, text_lines, utc, whole
-from chain.audit.trail import GENESIS, TrailRow, make_row, org_named, value_of
+from chain.audit.trail import GENESIS, TrailRow, make_row, org_named, place_of, value_of
 from chain.ledger.subjects import NAMESPACE as SUBJECTS
 from chain.primitives.certificate import quorum
-from chain.primitives.errors import DecodeError, ProofInvalid
+from chain.primitives.errors import ProofInvalid
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.runtimeport import map_key
-from chain.primitives.values import Value, decode_value
+from chain.primitives.values import Value
 from chain.primitives.visible import visible
 from chain.primitives.words import counted
 
@@ -63,15 +65,16 @@ CANNOT_PROVE = (
 )
 
 
-def write_report(contents: Contents, retraced: Sequence[Retraced]) -> str:
+def write_report(contents: Contents, retraced: Sequence[Retraced], fresh: Freshness | None = None) -> str:
     """Return the report's text; raise ProofInvalid when the contents do not fit together.
 
-    `retraced` is what tracing the pages again came to.
+    `retraced` is what tracing the pages again came to, `fresh` what head statements did.
     """
     rows = package_rows(contents)
     history = list(text_lines(rows, whole)) or ["No event in this range."]
     sections = (
         _head(contents, rows),
+        *[_list(title, lines) for title, lines in first_page(contents, rows, fresh)],
         _list("What this package proves", PROVES),
         _list("What it cannot prove", CANNOT_PROVE),
         _parties(rows),
@@ -130,7 +133,7 @@ def _head(contents: Contents, rows: list[TrailRow]) -> list[str]:
     return lines
 
 
-def _list(title: str, items: tuple[str, ...]) -> list[str]:
+def _list(title: str, items: Sequence[str]) -> list[str]:
     return [title, "", *[f"- {item}" for item in items]]
 
 
@@ -150,7 +153,7 @@ def _columns(contents: Contents) -> list[str]:
     lines: list[str] = []
     last = ""
     for (_, namespace, key), value in contents.states.items():
-        name, at = _place(key)
+        name, at = place_of(key)
         if (namespace, name) == ("datasets", "columns") and value is not None:
             head = f"schema {at[1].hex()} of {whole(at[0])}"
             lines += [] if head == last else [head]
@@ -163,7 +166,7 @@ def _records(contents: Contents) -> list[str]:
     """List the records at the last height but those that have a section of their own."""
     lines = []
     for (height, namespace, key), raw in contents.states.items():
-        name, at = _place(key)
+        name, at = place_of(key)
         if height != contents.last or namespace == SUBJECTS or (namespace, name) in _ELSEWHERE:
             continue
         lines.append(f"{namespace}.{name}[{whole(to_json(at))}]")
@@ -182,7 +185,7 @@ def records_json(contents: Contents) -> list[dict[str, Any]]:
     found = []
     for (height, namespace, key), raw in contents.states.items():
         if namespace != SUBJECTS:
-            name, at = _place(key)
+            name, at = place_of(key)
             entry = {"height": height, "contract": namespace, "entry": name, "key": to_json(at)}
             found.append(entry | {"value": to_json(value_of(raw))})
     return found
@@ -193,7 +196,7 @@ def _sources(contents: Contents) -> list[str]:
     found: list[tuple[str, int, str]] = []
     texts: list[str] = []
     for (height, namespace, key), raw in contents.states.items():
-        name, at = _place(key)
+        name, at = place_of(key)
         value = value_of(raw) if namespace == "lifecycle" else None
         if name == "active" and isinstance(value, dict):
             version = f"{_version(value)}, {whole(value.get('status'))}"
@@ -236,12 +239,3 @@ def _validators(contents: Contents) -> list[str]:
         lines.append(f"from height {span.first}: {needed} of these {len(span.nodes)} certify a header")
         lines += [f"- {whole(node.name)} ({whole(node.org)}): {node.public_key.hex()}" for node in span.nodes]
     return ["Validators", "", *lines]
-
-
-def _place(state_key: bytes) -> tuple[str, Value]:
-    """Return (Map, key) of a contract's state entry, or the name of its variable and None."""
-    name, slash, raw = state_key.partition(b"/")
-    try:
-        return name.decode(), decode_value(raw, max_bytes=len(raw)) if slash else None
-    except (DecodeError, UnicodeDecodeError):
-        return "?", state_key

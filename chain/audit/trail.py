@@ -269,6 +269,15 @@ def value_of(row: bytes | None) -> Value:
     return None if row is None else decode_value(row, max_bytes=len(row))
 
 
+def place_of(state_key: bytes) -> tuple[str, Value]:
+    """Return (Map, key) of a contract's state entry, or the name of its variable and None."""
+    name, slash, raw = state_key.partition(b"/")
+    try:
+        return name.decode(), decode_value(raw, max_bytes=len(raw)) if slash else None
+    except (DecodeError, UnicodeDecodeError):
+        return "?", state_key
+
+
 def make_row(subject: str, entry: EventEntry, time: int, org: str, key: bytes, call: str) -> TrailRow:
     """Return the row of one entry in the trail of a subject."""
     event = entry.event

@@ -74,7 +74,7 @@ class VerificationReport:
     @property
     def text(self) -> str:
         """The report for people; empty unless every proof holds."""
-        return "" if self.contents is None else write_report(self.contents, self.retraced)
+        return "" if self.contents is None else write_report(self.contents, self.retraced, self.freshness)
 
     def fail(self, part: str, reason: str, verdict: Verdict = Verdict.INVALID) -> None:
         """Note a proof that does not hold; raise Unreadable when there are too many."""

@@ -166,7 +166,7 @@ async def test_what_another_contract_says_of_a_subject_is_marked_as_foreign(make
     report = verify_bytes(data, told.genesis)
     assert report.ok
     assert "FOREIGN forger.GrantRevoked" in report.text
-    assert report.text.count("FOREIGN") == 2, "the event, and what a package cannot prove"
+    assert report.text.count("FOREIGN") == 3, "the first page, the event, and what a package cannot prove"
     entry = told.ledger.read.entries(subject="grant:bureau/g1", limit=100).entries[-1]
     assert entry_json(entry)["foreign"] == ["grant:bureau/g1", "org:regulator"]
     receipt = told.ledger.read.receipts(entry.height)[0]
