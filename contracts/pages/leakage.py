@@ -10,7 +10,7 @@ from contracts.pages.mechanisms import DRAWN
 from contracts.pages.membership import membership_of
 from contracts.pages.noised import NoisedSum
 from contracts.pages.numbers import plain_text, read_number
-from contracts.pages.releases import DatasetRead, Derived, Release, least_constraint
+from contracts.pages.releases import USES, DatasetRead, Derived, Release, least_constraint
 
 _KINDS = {
     "rows": "cells of single rows ({cells})",
@@ -22,6 +22,15 @@ _KINDS = {
     "shares": "nothing, it stays shares ({cells})",
 }
 
+_PARTS = {
+    "join": "joins",
+    "encrypted": "what stays shares",
+    "noisy": "figures with noise",
+    "compare": "counts of comparisons",
+    "aggregate": "exact counts and sums",
+    "plain": "exact figures of any form",
+}
+"""Use of a column -> what it has a part in."""
 _OF_DIFFERENCES = (
     "Exact counts and sums of groups of rows that differ by fewer rows than the minimum group are not shown"
     " beside one another, nor are figures of which a sum or difference rests on so few."
@@ -150,7 +159,12 @@ def _of_release(release: Release, said: Callable[[str], str], listed: Callable[[
     if release.mechanism in DRAWN:
         text += f"; {release.mechanism} noise, epsilon {plain_text(read_number(release.epsilon))}"
         text += f", delta {plain_text(read_number(release.delta))}" if release.delta else ""
-        text += f", split over {len(release.noise_on)} sums and counts, which it learns with their noise"
+        several = (
+            f"split over {len(release.noise_on)} sums and counts"
+            if len(release.noise_on) > 1
+            else "on one sum or count"
+        )
+        text += f", {several}, which it learns with noise"
     elif _is_exact(release):
         text += f"; exact, booked by number: {release.figures.text(said)} for each column"
     return text + "."
@@ -161,6 +175,10 @@ def _of_columns(derived: Derived) -> list[str]:
     for use in derived.uses:
         wanted.setdefault((use.dataset, use.column), []).append(use.use)
     return [
-        f"{dataset}.{column} is used for {', '.join(sorted(set(uses)))}; it needs {least_constraint(uses)}."
+        f"{dataset}.{column} has a part in {_parts_of(uses)}: a grant needs {least_constraint(uses)}."
         for (dataset, column), uses in sorted(wanted.items())
     ]
+
+
+def _parts_of(uses: Sequence[str]) -> str:
+    return " and ".join([_PARTS[use] for use in USES if use in uses])
