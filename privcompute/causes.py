@@ -43,6 +43,7 @@ class Field:
 _ID = r"[a-z0-9][a-z0-9._-]{0,63}"
 _NAME = rf"{_ID}/[a-z0-9][a-z0-9._-]{{0,62}}"
 _WORD = r"[a-z][a-z0-9._-]{0,63}"
+_NUMBER = r"[0-9][0-9.e-]{0,31}"
 FIELDS: Mapping[str, Field] = {
     "org": Field("another party", _ID),
     "other": Field("a further party", _ID),
@@ -52,6 +53,8 @@ FIELDS: Mapping[str, Field] = {
     "column": Field("a column", r".{1,64}"),
     "use": Field("in another way", _WORD),
     "allowed": Field("otherwise", _WORD),
+    "granted": Field("less", _NUMBER),
+    "asked": Field("more", _NUMBER),
     "profile": Field("its profile", _ID),
     "least": Field("its minimum", least=0),
     "limit": Field("its limit", least=0),
@@ -289,10 +292,10 @@ _OF_GRANTS = (
     ),
     _row(
         "EPSILON_NOT_GRANTED",
-        "{grant} lets a run take epsilon {allowed}, and the job takes {asked}.",
+        "{grant} lets a run take epsilon {granted}, and the job takes {asked}.",
         "propose the job with parameters that ask for less epsilon, or request a grant for as much",
         "grant",
-        "allowed",
+        "granted",
         "asked",
     ),
     _row("QUOTA_EXHAUSTED", "No run of {grant} is left for the job.", _NEW_GRANT, "grant"),

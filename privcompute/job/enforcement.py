@@ -239,7 +239,7 @@ def following_faults(one: GrantedInput, grant: Value, follows: Following) -> Ite
     if epsilon > most:
         asked, least = epsilon_text(epsilon), epsilon_text(most)
         text = f"grant {one.grant} lets a run take epsilon {least} of {one.dataset}, this job takes {asked}"
-        yield JobRefusal("EPSILON_NOT_GRANTED", text, grant=one.grant, allowed=least, asked=asked)
+        yield JobRefusal("EPSILON_NOT_GRANTED", text, grant=one.grant, granted=least, asked=asked)
 
 
 def check_following(facts: ProvedFacts, org: str, follows: Following) -> None:
