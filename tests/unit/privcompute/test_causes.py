@@ -59,6 +59,8 @@ SAMPLE: dict[str, Any] = {
     "column": "Einkünfte [€]",
     "use": "aggregate",
     "allowed": "encrypted-only",
+    "granted": "0.5",
+    "asked": "0.500000001",
     "profile": "rep3",
     "least": 20,
     "limit": 1_000,

@@ -328,4 +328,4 @@ def test_a_job_that_takes_more_epsilon_than_our_grant_lets_a_run_take_is_refused
     check_following(facts(), "bureau", Following({}, {INPUT: 500_000_000, "another": 10**9}))
     with pytest.raises(JobRefusal, match="EPSILON_NOT_GRANTED") as caught:
         check_following(facts(), "bureau", Following({}, {INPUT: 500_000_001}))
-    assert caught.value.detail == {"grant": "bank/g-bureau", "allowed": "0.5", "asked": "0.500000001"}
+    assert caught.value.detail == {"grant": "bank/g-bureau", "granted": "0.5", "asked": "0.500000001"}
