@@ -34,6 +34,7 @@ from contracts.pages.spreads import (
     Domain,
     Interval,
     Spread,
+    awaited,
     held,
     hull,
     in_range,
@@ -221,7 +222,7 @@ class Labels:
         if read.kind in ("bit", "text"):
             return BIT if read.kind == "bit" else None
         if not read.low:
-            return Domain(column, 1)
+            return Domain(column)
         real = read.kind == "real"
         return in_range(held(read_number(read.low), read_number(read.high), real), real)
 
@@ -268,15 +269,26 @@ class Labels:
     def _spread(self, node: int, labels: Sequence[Label]) -> Spread:
         """Return the spread of cells that are right on shares, as what compares cells twice needs them."""
         name, attrs, real = self.graph.name(node), self.graph.attrs[node], self._real(node)
+        spreads = [label.spread for label in labels]
+        if name in ("and", "or", "not"):
+            spreads = [self._held(label) for label in labels]
+        elif name == "where":
+            spreads[0] = self._held(labels[0])
         if name in ("matmul", "divide"):
-            spreads = [label.spread for label in labels]
             made = self._inner(node, spreads) if name == "matmul" else self._quotient(node, spreads)
             return self._in_range(node, made)
-        if name in ("clip", "cut", "sigmoid") and labels[0].spread is None and not labels[0].only("raw"):
-            return None  # a column's own cells lie in range
+        within = isinstance(spreads[0], Interval) or labels[0].only(
+            "raw"
+        )  # a column's own cells lie in range
+        if name in ("clip", "cut", "sigmoid") and not within:
+            return spreads[0]
         if name == "clip":
             return self._in_range(node, held(read_number(attrs[0]), read_number(attrs[1]), real))
-        return self._in_range(node, through(name, [label.spread for label in labels], real))
+        return self._in_range(node, through(name, spreads, real))
+
+    def _held(self, label: Label) -> Spread:
+        """Return the spread of what chooses: a column that does has bits, whatever is not known of it."""
+        return BIT if isinstance(label.spread, Domain) and label.only("raw") else label.spread
 
     def _along(self, node: int, labels: Sequence[Label]) -> Spread:
         """Return the spread of a sum along an axis that is none of rows; unknown sizes are SIZE_MAX."""
@@ -383,6 +395,8 @@ class Labels:
         in_bounds = all(label.spread is not None for label in choosing)
         if in_bounds and not every.crossed:
             parts = (_ONE,) if counted else tuple(self._parts(graph.args[node][0]))
+            waits = awaited([self._held(label) for label in choosing])
+            parts = parts if waits is None else tuple([replace(part, spread=waits) for part in parts])
         choice = self._choice(node, labels)
         return self._atom(node, parts, choice, _summed(summand, chooses, every), every.atoms)
 
@@ -443,10 +457,10 @@ class Labels:
         if not label.values:
             reason = "noise on how many rows are joined hides no value of theirs"
             raise _unfit_for_noise(node, reason, "NOISE_WITHOUT_ROWS")
-        spread = None
-        if isinstance(label.spread, Interval):
+        spread = label.spread
+        if isinstance(spread, Interval):
             far = NOISED_MOST if self._real(node) or self.atoms[place].of_bits else WHOLE_MOST / 2
-            spread = in_range(Interval(label.spread.low - far, label.spread.high + far), self._real(node))
+            spread = in_range(Interval(spread.low - far, spread.high + far), self._real(node))
         return Label(match=label.match, noised=label.values | label.noised, spread=spread)
 
     def _folds_rows(self, node: int) -> bool:

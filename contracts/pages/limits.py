@@ -90,6 +90,8 @@ GAS_LABEL = 500
 """Deriving the label of one node, once; a loop derives its own again until nothing changes."""
 GAS_USE = 100
 """One column of one release."""
+GAS_ANEW = 15
+"""A node behind a release, where it is told what that release does anew."""
 GAS_COST = 120
 """Stating what one node costs."""
 GAS_FACT = 60

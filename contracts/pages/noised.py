@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from contracts.pages.graph import Graph
 from contracts.pages.labels import Atom, Columns, Labels
+from contracts.pages.limits import GAS_ANEW
+from contracts.pages.paying import Payer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +46,32 @@ def noised_sums(graph: Graph, labels: Labels) -> tuple[NoisedSum, ...]:
     return tuple(found)
 
 
-def drawn_anew(graph: Graph, sums: Iterable[int]) -> bool:
-    """Tell whether something that gets noise follows from one of these sums, so that it would get it anew.
+def drawn_anew(graph: Graph, value: int, sums: Iterable[int], payer: Payer) -> bool:
+    """Tell whether a release that adds noise to these sums does anew what gets noise inside the computation.
 
-    What a loop takes is taken by all of it, since a turn goes on from the one before.
+    It does anew what its value follows from and what follows from them; of a loop all, with loops in it.
     """
-    found, loops = set(sums), set[int]()
+    nodes, found, loops = _behind(graph, value), set(sums), set[int]()
     while True:
         before = len(loops)
-        for node in range(len(graph)):
+        payer.charge(GAS_ANEW * len(nodes))
+        for node in nodes:
             home = graph.homes[node]
             if home in loops or any(arg in found for arg in graph.args[node]):
                 found.add(node)
-            if node in found and home != -1:
-                loops.add(home)
-                found.add(home)
+            if node in found:
+                loops |= {node} if graph.name(node) == "repeat" else {home} - {-1}
+        found |= loops
         if len(loops) == before:
             return any(graph.name(node) == "noised" for node in found)
+
+
+def _behind(graph: Graph, value: int) -> list[int]:
+    """Return the nodes that a value follows from, itself included, in order."""
+    seen, pending = set[int](), [value]
+    while pending:
+        node = pending.pop()
+        if node not in seen:
+            seen.add(node)
+            pending += graph.args[node]
+    return sorted(seen)

@@ -155,6 +155,7 @@ def derive(
             "RELEASES", f"{len(asked)} releases, at most {RELEASES_MAX}", "stack([…]) releases several"
         )
     releases, uses = [], []
+    inside = any(graph.name(node) == "noised" for node in range(len(graph)))
     for place, one in enumerate(asked):
         payer.charge(GAS_USE)
         _at_release(place, _check_asked, graph, one)
@@ -167,6 +168,8 @@ def derive(
             atoms = [atom for atom in atoms if atom.label.values]
         _at_release(place, _check_filled, graph, datasets, one, atoms)
         _at_release(place, _check_noise, graph, one, label, atoms)
+        if inside and one.mechanism in DRAWN:
+            _at_release(place, _check_drawn_once, graph, one, atoms, payer)
         own, raised = _chosen_by_one_of({one.receiver, initiator}, graph, datasets, one, by_row, label)
         told = label.match != 0 and (own or by_row) and one.receiver != SHARES
         releases.append(_release(graph, one, label, atoms, told))
@@ -262,11 +265,15 @@ def _check_noise(graph: Graph, asked: ReleaseAsked, label: Label, atoms: Sequenc
             "sums and means of clip(x, low, high), of columns or of bits; not greatest or sort_by; in a loop"
             " noised(sum(x), noise)",
         )
-    if label.noised and drawn_anew(graph, [atom.node for atom in atoms]):
+
+
+def _check_drawn_once(graph: Graph, asked: ReleaseAsked, atoms: Sequence[Atom], payer: Payer) -> None:
+    """Refuse a release for which noise inside the computation would be drawn once more than is paid for."""
+    if drawn_anew(graph, asked.value, [atom.node for atom in atoms], payer):
         raise Unfit(
             "NOISE",
-            "what has noise already follows from a sum that this release adds noise to",
-            "noised(sum(x), noise) for that sum, too, and noised=True",
+            "what has noise already, or its loop, follows from a sum that this release adds noise to",
+            "noised(sum(x), noise) for that sum, too, and noised=True; or a loop without it",
         )
 
 

@@ -1,10 +1,11 @@
 """How far one cell can vary: what a sum over rows changes by when the values of one row change.
 
-A spread is an interval of public bounds, or the domain of a column that is not registered yet to a power (1,
-or 2 for squares), or None when nothing bounds the cell. Intervals hold what shares hold: bounds of reals lie
-on multiples of 2^-16, outwards, and a step that rounds widens them by its error
-(privcompute/pages/README.md). What may leave the range of shares has no spread: there 2^63 - 1 and one more
-are far apart, so no interval of exact numbers says how far a comparison or a rounded product can vary.
+A spread is an interval of public bounds, or None when nothing bounds the cell; or, where a page is read
+before domains are registered, the domain of a column without which nothing is known: a job reads it again.
+Intervals hold what shares hold: bounds of reals lie on multiples of 2^-16, outwards, and a step that rounds
+widens them by its error (privcompute/pages/README.md). What may leave the range of shares has no spread:
+there 2^63 - 1 and one more are far apart, so no interval of exact numbers says how far a comparison or a
+rounded product can vary.
 """
 
 from __future__ import annotations
@@ -27,10 +28,9 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """The domain that the owner of a column has yet to register, to a power."""
+    """The domain of a column, without which nothing is known: its owner has yet to register it."""
 
     column: int
-    power: int
 
 
 Spread = Interval | Domain | None
@@ -39,6 +39,7 @@ ULP = Fraction(1, 1 << 16)
 """The step of reals on shares."""
 WHOLE_MOST, REAL_MOST = Fraction(1 << 46), Fraction(1 << 30)
 """Magnitudes up to which every primitive is right on shares, of whole numbers and of reals."""
+_BOUNDED = frozenset({"add", "subtract", "negative", "absolute", "multiply"})
 _PRODUCT_ERROR = 4 * ULP
 """Of a product, beside 2^-32 of its value."""
 _SIGMOID = Interval(-6 * ULP, 1 + 6 * ULP)
@@ -47,14 +48,19 @@ _SIGMOID = Interval(-6 * ULP, 1 + 6 * ULP)
 
 def hull(parts: Sequence[Spread]) -> Spread:
     """Return a spread that covers each of several."""
-    if not parts:
+    if not parts or any(part is None for part in parts):
         return None
     if all(part == parts[0] for part in parts):
         return parts[0]
     bounds = [part for part in parts if isinstance(part, Interval)]
     if len(bounds) < len(parts):
-        return None
+        return awaited(parts)
     return Interval(min(part.low for part in bounds), max(part.high for part in bounds))
+
+
+def awaited(parts: Sequence[Spread]) -> Domain | None:
+    """Return the first domain that has to be registered; None if there is none, or what nothing bounds."""
+    return None if None in parts else next((part for part in parts if isinstance(part, Domain)), None)
 
 
 def in_range(spread: Spread, real: bool) -> Spread:
@@ -77,26 +83,26 @@ def through(name: str, parts: Sequence[Spread], real: bool) -> Spread:
     if name in ("less", "less_equal", "equal", "is", "cut", "one_hot", "bins"):
         return BIT
     if name in ("and", "or", "not"):
-        return None if None in parts else BIT
+        return None if None in parts else awaited(parts) or BIT
     if name == "sigmoid":
         return _SIGMOID
     if name == "where":
-        return None if parts[0] is None else hull(parts[1:])
+        return hull(parts[1:]) if isinstance(parts[0], Interval) else awaited(parts)
     if name in ("minimum", "maximum"):
         return _between(name, parts)
     if any(not isinstance(part, Interval) for part in parts):
-        return None
+        return awaited(parts) if name in _BOUNDED else None
     made = _arithmetic(name, [part for part in parts if isinstance(part, Interval)], real)
     return None if made is None else _bounded(held(made.low, made.high, real))
 
 
 def _between(name: str, parts: Sequence[Spread]) -> Spread:
-    """Bound one side by the side of an interval; the other stays as it was, if anything bounds it."""
+    """Bound both sides by those of two intervals."""
     known = [part for part in parts if isinstance(part, Interval)]
     choose = min if name == "minimum" else max
     if len(known) == 2:
         return Interval(choose(part.low for part in known), choose(part.high for part in known))
-    return None
+    return awaited(parts)
 
 
 def _arithmetic(name: str, parts: Sequence[Interval], real: bool) -> Interval | None:
@@ -119,13 +125,15 @@ def _arithmetic(name: str, parts: Sequence[Interval], real: bool) -> Interval | 
 def summed(spread: Spread, cells: int) -> Spread:
     """Return the spread of a sum of at most so many cells with this one."""
     if not isinstance(spread, Interval):
-        return None
+        return spread
     return Interval(min(spread.low, Fraction(0)) * cells, max(spread.high, Fraction(0)) * cells)
 
 
 def quotient(one: Spread, other: Spread, *, whole: bool) -> Spread:
     """Return the spread of quotients, 0 where the divisor is not positive; `whole` ones are at least 1."""
-    if not isinstance(one, Interval) or not isinstance(other, Interval) or other.high >= REAL_MOST:
+    if not isinstance(one, Interval) or not isinstance(other, Interval):
+        return awaited([one, other])
+    if other.high >= REAL_MOST:
         return None
     least = other.low if other.low > 0 else Fraction(1)
     if other.low <= 0 and not whole:
@@ -137,10 +145,8 @@ def quotient(one: Spread, other: Spread, *, whole: bool) -> Spread:
 
 def squared(spread: Spread, real: bool) -> Spread:
     """Return the spread of squares of cells with this one."""
-    if isinstance(spread, Domain):
-        return Domain(spread.column, 2)
     if not isinstance(spread, Interval):
-        return None
+        return spread
     made = through("multiply", [spread, spread], real)
     if not isinstance(made, Interval):
         return None

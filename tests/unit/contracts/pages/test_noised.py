@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import random
+import re
+from dataclasses import replace
 from fractions import Fraction
 from math import sqrt
 from pathlib import Path
@@ -16,8 +18,9 @@ from numpy.typing import NDArray
 
 from contracts.pages import charges, sensitivity
 from contracts.pages.charges import Charge
-from contracts.pages.faults import PageRefused
-from contracts.pages.limits import LAPLACE_DELTA
+from contracts.pages.facts import whole_facts
+from contracts.pages.faults import PageRefused, Unfit
+from contracts.pages.limits import DEFAULT_PAGE_GAS, LAPLACE_DELTA, Gas
 from contracts.pages.page import trace
 from contracts.pages.plan import Plan, decode_plan
 from contracts.pages.releases import against
@@ -238,6 +241,68 @@ def test_what_nothing_bounds_is_refused_where_noise_is_asked_for(name: str) -> N
     assert "noised(" in REFUSED[name].splitlines()[found.line - 1]
 
 
+# --- before domains are registered ------------------------------------------------------------------------
+ROOT = Path(__file__).parents[4]
+PAGES = {
+    **dict(re.findall(r"(?s)```python (\S+\.py)\n(.*?)```", (ROOT / "docs/pages.md").read_text("utf-8"))),
+    **{path.name: path.read_text("utf-8") for path in (ROOT / "examples/german_credit").glob("*.py")},
+    **{path.name: path.read_text("utf-8") for path in (ROOT / "contracts/system/pages").glob("*.py")},
+}
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name in PAGES if "def run(" in PAGES[name] and "import" not in PAGES[name])
+)
+def test_pages_of_guides_and_examples_can_be_proposed(name: str) -> None:
+    """Programs are proposed before anybody knows which datasets they run on."""
+    assert whole_facts(PAGES[name], [], {}, Gas(DEFAULT_PAGE_GAS))["charges"]
+
+
+REGISTERED = descent(
+    ["rows.loans.w[:, None]", "((rows.people.a - 4) / 5)[:, None]"], "sigmoid(x @ w) - rows.loans.m", SUMS[0]
+)
+WITHOUT = {name: replace(schema, bounds={}) for name, schema in SCHEMAS.items()}
+WAITING = {
+    "features": REGISTERED,
+    "a product that only a domain keeps in range": page(
+        "v = clip(rows.people.a * 1000000000 * 1000000000, 0, 1)",
+        'release(noised(sum(v), laplace(epsilon=1)), to="bank", noised=True)',
+    ),
+    "a square that only a domain keeps in range": page(
+        "v = clip(rows.people.a * rows.people.a, 0, 1)",
+        'release(sum(v), to="bank", noise=laplace(epsilon=1))',
+    ),
+    "bins of what only a domain keeps in range": page(
+        "v = bins(rows.people.a * 1000000000, edges=[0, 1, 2])",
+        'release(count(rows, by=v), to="bank", noise=laplace(epsilon=1))',
+    ),
+    "rows chosen by what only a domain keeps in range": page(
+        "u = where(bins(rows.people.a * 1000000000, edges=[0, 1])[:, 0], 1, 0)",
+        'release(sum(u), to="bank", noise=laplace(epsilon=1))',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_what_a_domain_bounds_waits_for_it(name: str) -> None:
+    """Such a page is proposed; a job of datasets whose domains are not registered is refused."""
+    trace(WAITING[name])
+    plan = trace(WAITING[name], WITHOUT)
+    atoms = [atom for one in plan.releases for atom in one.noise_on] + [one.atom for one in plan.noised]
+    (atom,) = {atom.node: atom for atom in atoms}.values()
+    with pytest.raises(Unfit, match="whose schema declares no low and high") as unfit:
+        sensitivity.greatest(plan.graph, plan.datasets, atom)
+    assert unfit.value.rule == "DOMAIN_NOT_REGISTERED"
+
+
+def test_with_the_domain_its_bounds_are_those_of_a_clip() -> None:
+    (low, high), (least, most) = SCHEMAS["loans"].bounds["w"], SCHEMAS["people"].bounds["a"]
+    clipped = REGISTERED.replace("rows.loans.w[", f"clip(rows.loans.w, {low}, {high})[")
+    clipped = clipped.replace("rows.people.a -", f"clip(rows.people.a, {least}, {most}) -")
+    one, other = (trace(source, SCHEMAS).noised[0].atom for source in (REGISTERED, clipped))
+    assert sensitivity.sensitivity(one, -1) == sensitivity.sensitivity(other, -1)
+
+
 # --- what follows from it ----------------------------------------------------------------------------------
 def test_coefficients_need_no_more_than_columns_for_noise() -> None:
     plan = trace(descent([*FEATURES[:5]], ERRORS[0], SUMS[0]), SCHEMAS)
@@ -304,6 +369,56 @@ def test_what_else_has_a_part_in_a_figure_keeps_its_way() -> None:
 def test_a_release_says_truly_whether_noise_is_in_it(line: str, reason: str) -> None:
     with pytest.raises(PageRefused, match=reason):
         trace(page("total = noised(count(rows.loans.m), laplace(epsilon=1))", line), SCHEMAS)
+
+
+DRAWS = ("    w = noised(count(rows.loans.m), laplace(epsilon=1))",)
+SUM = "s = sum(clip(rows.people.a, 0, 9))"
+NOISE = 'noise=laplace(epsilon=1), name="it")'
+ANEW = {
+    "a loop that draws noise beside": (
+        SUM,
+        "w = 0",
+        "u = 0",
+        LOOP,
+        *DRAWS,
+        "    u = u + s",
+        f'release(u, to="bank", {NOISE}',
+    ),
+    "noise in a loop inside": (
+        SUM,
+        "w = 0",
+        "u = 0",
+        LOOP,
+        "    for inner in repeat(2):",
+        f"    {DRAWS[0]}",
+        "    u = u + s",
+        f'release(w + u, to="bank", {NOISE}',
+    ),
+    "a loop that draws noise, of which nothing else is used": (
+        "late = sum(real(rows.loans.m))",
+        X,
+        "w = zeros(2)",
+        "moved = 0 * late",
+        LOOP,
+        f"    {STEP.format('')}",
+        "    moved = moved * 0.5 + late",
+        WEIGHTS,
+        f'release(moved, to="bank", {NOISE}',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANEW)
+def test_a_release_does_no_loop_anew_that_draws_noise(name: str) -> None:
+    with pytest.raises(PageRefused, match="or its loop, follows from a sum that this release adds noise to"):
+        trace(page(*ANEW[name]), SCHEMAS)
+
+
+def test_a_loop_without_the_sum_is_not_done_anew() -> None:
+    """Another figure may use the sum, and noise, in a loop of its own."""
+    body = (SUM, "w = 0", LOOP, *DRAWS, f'release(s / count(rows), to="bank", {NOISE}')
+    more = 'release(w, to="bank", noised=True, name="w")', 'keep(s * w, name="kept")'
+    assert len(trace(page(*body, *more), SCHEMAS).noised) == 1
 
 
 def test_two_calls_draw_noise_of_their_own() -> None:
