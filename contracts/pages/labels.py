@@ -222,7 +222,7 @@ class Labels:
         if read.kind in ("bit", "text"):
             return BIT if read.kind == "bit" else None
         if not read.low:
-            return Domain(column)
+            return Domain(column, read.kind != "any")
         real = read.kind == "real"
         return in_range(held(read_number(read.low), read_number(read.high), real), real)
 

@@ -31,6 +31,8 @@ class Domain:
     """The domain of a column, without which nothing is known: its owner has yet to register it."""
 
     column: int
+    typed: bool
+    """Whether the schema is known, and declares none: then nothing bounds what is computed of the column."""
 
 
 Spread = Interval | Domain | None
@@ -59,8 +61,11 @@ def hull(parts: Sequence[Spread]) -> Spread:
 
 
 def awaited(parts: Sequence[Spread]) -> Domain | None:
-    """Return the first domain that has to be registered; None if there is none, or what nothing bounds."""
-    return None if None in parts else next((part for part in parts if isinstance(part, Domain)), None)
+    """Return the first domain that is known once schemas are; None without, or where nothing bounds a part."""
+    domains = [part for part in parts if isinstance(part, Domain)]
+    if None in parts or any(domain.typed for domain in domains):
+        return None
+    return domains[0] if domains else None
 
 
 def in_range(spread: Spread, real: bool) -> Spread:
@@ -83,7 +88,7 @@ def through(name: str, parts: Sequence[Spread], real: bool) -> Spread:
     if name in ("less", "less_equal", "equal", "is", "cut", "one_hot", "bins"):
         return BIT
     if name in ("and", "or", "not"):
-        return None if None in parts else awaited(parts) or BIT
+        return BIT if all(isinstance(part, Interval) for part in parts) else awaited(parts)
     if name == "sigmoid":
         return _SIGMOID
     if name == "where":
@@ -125,7 +130,7 @@ def _arithmetic(name: str, parts: Sequence[Interval], real: bool) -> Interval | 
 def summed(spread: Spread, cells: int) -> Spread:
     """Return the spread of a sum of at most so many cells with this one."""
     if not isinstance(spread, Interval):
-        return spread
+        return awaited([spread])
     return Interval(min(spread.low, Fraction(0)) * cells, max(spread.high, Fraction(0)) * cells)
 
 
