@@ -61,7 +61,7 @@ def hull(parts: Sequence[Spread]) -> Spread:
 
 
 def awaited(parts: Sequence[Spread]) -> Domain | None:
-    """Return the first domain that is known once schemas are; None without, or where nothing bounds a part."""
+    """Return the first domain that is known once schemas are; None without, or where a part has no bounds."""
     domains = [part for part in parts if isinstance(part, Domain)]
     if None in parts or any(domain.typed for domain in domains):
         return None
