@@ -56,6 +56,7 @@ MORE = {
     "program check": ["--org", "bank", "--input", "a=a/b@1"],
     "grant request": GRANT,
     "dataset caps": ["--epsilon", "1"],
+    "grant narrow": ["--runs", "1"],
 }
 """What a command takes from options or a file."""
 
