@@ -348,7 +348,7 @@ def test_whoever_decides_reads_what_a_run_takes_and_what_is_left(chain: Chain) -
         for part in (
             "a run takes epsilon 1 of the account at most, 2 runs 2",
             "city/people epsilon 1 1.5",
-            "city/people exact figures of home 2 200",
+            "city/people exact figures of home 2 75",
             "what is left is our node's word",
         ):
             assert part in said
