@@ -197,7 +197,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             words += [part for other in ORGS if other not in (org, "bank") for part in ("--co-party", other)]
             words += [part for other in ORGS if other != org for part in ("--membership", other)]
             words += ["--purpose", "research", "--legal-basis", "consent", "--expires", "30d", "--runs", "8"]
-            words += ["--because", "five programs, two of which are not decided yet"]
+            words += ["--because", "five programs, two of which are not decided yet", "--epsilon", "1"]
             words += ["--column", "person=join-only", "--dataset", dataset, "--min-group", str(MIN_GROUP)]
             here.say("bank", "grant", "request", f"bank/g-{org}", *words)
             here.say(org, "grant", "approve", f"bank/g-{org}")

@@ -153,8 +153,7 @@ PLANTS: dict[str, Plant] = {
     ),
     "noise covers sums of any size": _labels("if in_bounds and not every.crossed:", "if in_bounds:"),
     "noise covers cells that leave the range of shares": _labels(
-        "return self._in_range(node, through(name, [label.spread for label in labels], real))",
-        "return through(name, [label.spread for label in labels], real)",
+        "return self._in_range(node, through(name, spreads, real))", "return through(name, spreads, real)"
     ),
     "noise covers groups that are no bits": _labels(
         "in_bounds = all(label.spread is not None for label in choosing)", "in_bounds = True"
@@ -224,7 +223,7 @@ PLANTS: dict[str, Plant] = {
     ),
     "noise of nothing passes": _releases("    if not label.noised:\n", "    if False:\n"),
     "noise is drawn anew where it is covered again": _releases(
-        "if label.noised and drawn_anew(", "if False and drawn_anew("
+        "if drawn_anew(graph, asked", "if False and drawn_anew(graph, asked"
     ),
     "columns with noise inside need nothing": _releases(
         '    "rows": {"row": "plain", "noised": "noisy"', '    "rows": {"row": "plain", "noised": "join"'
