@@ -110,7 +110,7 @@ class Turns:
         self._loop, self._rate, self._bound_of = loop, per_second, bound_of or (lambda _: None)
         self._all = ShareAccount(LOOP_SHARE, per_second, DEBT_ALL_MAX_S, loop.time())
         self._lightly = ShareAccount(LOOP_SHARE, per_second, DEBT_ALL_MAX_S, loop.time())
-        """Of what light clients took while others waited: they pause for nothing else."""
+        """Of what light clients took, who pause for nothing else: else a crowd of others keeps them waiting."""
         self._pages = Bucket(PAGES_ALL_PER_S, loop.time())
         self._accounts: dict[str, ClientAccount] = {}
         """Of the clients that used something lately."""
@@ -175,10 +175,9 @@ class Turns:
         now = self._loop.time()
         self._all.spent(kept, now)
         seconds = kept if used is None else used
-        wanted = self._is_wanted(client)
-        if wanted and self._is_light(client, now):
+        if self._is_light(client, now):
             self._lightly.spent(seconds, now)
-        self._account(client, now).spent(seconds, now, wanted=wanted)
+        self._account(client, now).spent(seconds, now, wanted=self._is_wanted(client))
 
     def charge(self, client: str, seconds: float) -> None:
         """Count time that a client took without a turn: nobody else pauses for it, which would save none."""
