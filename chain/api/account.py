@@ -94,15 +94,14 @@ class ShareAccount:
         """Return the seconds for which others must have the loop until nothing is owed."""
         return max(0.0, self._debt - (now - self._reckoned))
 
-    def pause(self, now: float) -> float:
-        """Return the seconds until there is a turn; 0 or less when there is one."""
-        debt = self.debt(now)
-        rest = debt - DEBT_MAX_S + PAUSE_S if debt > DEBT_MAX_S else 0.0
-        return max(rest, self._turns.wait(now))
+    def pause(self, now: float, credit: float = 1.0, credit_s: float = 0.0) -> float:
+        """Return the seconds until there is a turn; 0 or less when there is one.
 
-    def turn_in(self, now: float, credit_s: float) -> float:
-        """Return the seconds until a turn is left, whatever is owed, with those of `credit_s` to come."""
-        return self._turns.wait(now, credit_s)
+        With a credit so many times as much may be owed, and the turns of so many seconds to come.
+        """
+        debt, most = self.debt(now), credit * DEBT_MAX_S
+        rest = debt - most + PAUSE_S if debt > most else 0.0
+        return max(rest, self._turns.wait(now, credit_s))
 
     def used(self, now: float) -> float:
         """Return the seconds spent lately while others waited; those of `USED_S` ago count a third."""

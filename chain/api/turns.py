@@ -43,8 +43,9 @@ LIGHT_AT_ONCE = 2
 """Turns of light work between two looks at everything else that the loop has to do."""
 LIGHT_PART = 0.5
 """Who used less than so much of an equal part of what RPC may take is light."""
-TURNS_CREDIT_S = 0.5
-"""Light clients have the turns of so many seconds to come, when those of this second are used up."""
+CREDIT, TURNS_CREDIT_S = 4.0, 0.5
+"""A light client goes on until all together owe so many times as much as makes the others pause, and the
+turns of so many seconds to come."""
 ACCEPT_S, CONNECTION_S = 0.000_02, 0.000_15
 """What a connection takes of the loop to be accepted, and to become one that is served and to go, beside what
 is said on it."""
@@ -109,8 +110,6 @@ class Turns:
         """`bound_of(client)` is how many turns a second are set for it alone; None when nothing is."""
         self._loop, self._rate, self._bound_of = loop, per_second, bound_of or (lambda _: None)
         self._all = ShareAccount(LOOP_SHARE, per_second, DEBT_ALL_MAX_S, loop.time())
-        self._lightly = ShareAccount(LOOP_SHARE, per_second, DEBT_ALL_MAX_S, loop.time())
-        """Of what light clients took, who pause for nothing else: else a crowd of others keeps them waiting."""
         self._pages = Bucket(PAGES_ALL_PER_S, loop.time())
         self._accounts: dict[str, ClientAccount] = {}
         """Of the clients that used something lately."""
@@ -175,8 +174,6 @@ class Turns:
         now = self._loop.time()
         self._all.spent(kept, now)
         seconds = kept if used is None else used
-        if self._is_light(client, now):
-            self._lightly.spent(seconds, now)
         self._account(client, now).spent(seconds, now, wanted=self._is_wanted(client))
 
     def charge(self, client: str, seconds: float) -> None:
@@ -192,8 +189,7 @@ class Turns:
         """
         now = self._loop.time()
         self._pace = pace
-        for account in (self._all, self._lightly):
-            account.set_share(max(CLIENT_SHARE, LOOP_SHARE * pace))
+        self._all.set_share(max(CLIENT_SHARE, LOOP_SHARE * pace))
         for asks in (self._light, self._heavy):
             for client in list(asks.clients()):
                 while (ask := asks.first(client)) is not None and now - ask.at > WAIT_MAX_S:
@@ -301,8 +297,7 @@ class Turns:
     def _pauses(self, now: float) -> tuple[float, float]:
         """Return for how many seconds all pause, and for how many those who lately took little."""
         usual = self._all.pause(now)
-        light = max(self._lightly.pause(now), self._all.turn_in(now, TURNS_CREDIT_S))
-        return usual, min(usual, light)
+        return usual, usual if usual <= 0 else self._all.pause(now, CREDIT, TURNS_CREDIT_S)
 
     def _free_in(self, client: str, now: float) -> float:
         account = self._accounts.get(client)

@@ -213,43 +213,6 @@ def test_who_uses_less_than_half_of_an_equal_part_does_not_pause_for_what_others
     assert all(item.served for item in crowd)
 
 
-@pytest.mark.parametrize("pace", [1.0, 0.2])
-def test_who_took_next_to_nothing_has_a_turn_at_once_while_others_owe_the_most_that_may_be_owed(
-    pace: float,
-) -> None:
-    """It paused for 12 ms at each turn, a dozen times for a transaction and its receipt."""
-    loop = FakeLoop()
-    turns = Turns(loop, 1_000_000)
-    turns.settle(pace)
-    waits: list[float] = []
-    for step in range(1, 100):
-        loop.run(100.0 + step * 0.05)
-        turns.spent("greedy", 10.0)
-        asked = loop.now
-        turns.ask("modest", lambda _, asked=asked: waits.append(loop.now - asked))  # type: ignore[misc]
-        loop.run(asked + 0.04)
-        turns.spent("modest", 0.000_5)
-    assert len(waits) == 99
-    assert max(waits) == 0.0
-
-
-def test_a_crowd_of_ever_new_clients_takes_no_more_than_the_share_though_each_is_light() -> None:
-    loop = FakeLoop()
-    turns = Turns(loop, 1_000_000)
-    taken = 0.0
-
-    def take(client: str) -> None:
-        nonlocal taken
-        loop.now += 0.005
-        taken += 0.005
-        turns.spent(client, 0.005)
-
-    for number in range(3_000):
-        turns.ask(str(number), lambda came, name=str(number): take(name) if came else None, light=True)  # type: ignore[misc]
-    loop.run(104.0)
-    assert 4.0 * LOOP_SHARE * 0.9 <= taken <= 4.0 * LOOP_SHARE + DEBT_ALL_MAX_S
-
-
 def test_what_nobody_else_wanted_is_not_held_against_who_took_it() -> None:
     """A client that worked in calm waited for seconds, until each of a crowd had used as much."""
     loop = FakeLoop()
