@@ -170,10 +170,7 @@ def check(
     samples = _samples(files, schema_files, keys, owners)
     traced = _traced(file, samples, given)
     counts = {name: sample.rows for name, sample in samples.items()}
-    for name, text in _pairs(rows, "--rows").items():
-        if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) == int(text):
-            raise UsageFault(f"--rows {name}={text[:40]}: a number of rows, such as {name}=10000")
-        counts[name] = int(text)
+    counts |= _stated_rows(rows)
     assumed = [name for name in samples if name not in _pairs(owners, "--owner")]
     charges = _charges(traced, registered=bool(samples))
     wanted = wanted_of(traced)
@@ -200,6 +197,15 @@ def check(
         else f"to propose it takes about {gas:,} units of gas (tx_gas_max: assent params show)"
     )
     print_folded(UNREGISTERED)
+
+
+def _stated_rows(rows: tuple[str, ...]) -> dict[str, int]:
+    """Return how many rows datasets have by --rows."""
+    stated = _pairs(rows, "--rows")
+    for name, text in stated.items():
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) == 0:
+            raise UsageFault(f"--rows {name}={text[:40]}: a number of rows, such as {name}=10000")
+    return {name: int(text) for name, text in stated.items()}
 
 
 @click.command("run")

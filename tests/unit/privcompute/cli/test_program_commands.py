@@ -170,6 +170,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("run", "page.py", "--data", "loans=none.csv", "--data", "people=people.csv"), "none.csv"),
     (("run", "page.py", *DATA, "--set", "share=1"), "this page has no parameter 'share'"),
     (("check", "page.py", "--rows", "loans=many"), "--rows loans=many: a number of rows"),
+    (("check", "page.py", "--rows", "loans=" + "9" * 5_000), "--rows loans=9999"),
     (("run", "apart.py", *DATA), "no id is in all datasets that are joined"),
     (("run", "noisy.py", *DATA), "asks for more noise than shares hold; ask for an epsilon of"),
 ]
