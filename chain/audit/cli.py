@@ -389,7 +389,7 @@ def _moment(option: str, text: str | None, *, last: bool) -> tuple[int | None, i
     """Return (height, None) or (None, milliseconds); a bare date means its first or last millisecond."""
     if text is None:
         return None, None
-    if text.isascii() and text.isdigit():
+    if text.isascii() and text.isdigit() and len(text) < 20:
         return int(text), None
     try:
         moment = datetime.datetime.fromisoformat(text)

@@ -123,7 +123,7 @@ def policy(session: Session, kind: str, rule: str, reason: str, not_before: int,
     replace_key, add_node, remove_node, change_role, change_address, set_limits, set_policy, set_terms and
     set_access.
     """
-    if rule.isascii() and rule.isdigit():
+    if rule.isascii() and rule.isdigit() and len(rule) < 20:
         payload = {"kind": kind, "rule": "votes", "votes": int(rule)}
     elif rule in ("majority", "quorum"):
         payload = {"kind": kind, "rule": rule, "votes": 0}

@@ -12,11 +12,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from chain.api.render import entry_json, receipt_json
 from chain.audit import cli
+from chain.audit.cli import _moment
 from chain.audit.package import build_package
 from chain.audit.source import EvidenceSource
 from chain.audit.text import COLUMNS, HEADING, csv_text, json_row, shown, text_lines, utc
@@ -413,3 +415,9 @@ def test_an_export_needs_a_genesis(node: list[str]) -> None:
     assert "--genesis" in invoke(
         "export", "dataset:bank/credit", "-o", "x.audit", *node[:2], code=Exit.CONFIG
     )
+
+
+def test_a_height_of_thousands_of_digits_is_refused_like_any_other_word() -> None:
+    with pytest.raises(click.BadParameter, match="expected a height, or a time"):
+        _moment("--to", "9" * 5_000, last=True)
+    assert _moment("--to", "71", last=True) == (71, None)
